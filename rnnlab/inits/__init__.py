@@ -1,0 +1,45 @@
+"""Initialisers of the recurrent matrix: one file each. What they share: the protocol and the scaling.
+
+All arithmetic is in float64; the caller rounds. H is the number of hidden units.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Init(Protocol):
+    """The contract that `tests/test_inits.py` checks for every file in this folder.
+
+    Inits are frozen dataclasses with at least the two fields below.
+    """
+
+    version: ClassVar[int]  # rises when the numbers of an equal spec change
+    spectral_radius: float  # of W_hh: the largest |eigenvalue|
+    input_scale: float  # standard deviation of the entries of W_xh
+
+    def recurrent(self, generator: np.random.Generator, hidden_size: int) -> Tensor:
+        """W_hh (H, H) in float64, of exactly the spectral radius asked for."""
+
+
+def spectral_radius(matrices: Tensor) -> Tensor:
+    """(M,) the largest |eigenvalue| of each square matrix (M, H, H), in float64; NaN where an entry is not finite.
+
+    One matrix after another, each in its own memory: the bits that LAPACK returns depend on the alignment.
+    """
+    return torch.stack([_spectral_radius(matrix) for matrix in matrices])
+
+
+def _spectral_radius(matrix: Tensor) -> Tensor:
+    if not matrix.isfinite().all():
+        return torch.tensor(torch.nan, dtype=torch.float64)
+    return torch.linalg.eigvals(matrix.to(torch.float64, copy=True)).abs().max()
+
+
+def standard_normal(generator: np.random.Generator, *shape: int) -> Tensor:
+    """Independent N(0, 1) entries in float64."""
+    return torch.from_numpy(generator.standard_normal(shape)).clone()  # into memory aligned as torch aligns it

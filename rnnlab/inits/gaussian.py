@@ -1,0 +1,29 @@
+"""Independent normal entries, scaled to the spectral radius asked for.
+
+For equal seeds the matrix is the same at every radius, up to its scale: comparisons along the radius are
+paired. Before scaling, the radius tends to 1 with H when the entries have variance 1/H (the circular law).
+
+Source: Ginibre 1965; scaling to a set spectral radius as in Jaeger 2001, "The echo state approach", section 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from rnnlab.inits import spectral_radius, standard_normal
+from rnnlab.trial import param
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    version: ClassVar[int] = 1
+    spectral_radius: float = param(1.0, low=0)
+    input_scale: float = param(0.1, low=0)
+
+    def recurrent(self, generator: np.random.Generator, hidden_size: int) -> Tensor:
+        entries = standard_normal(generator, hidden_size, hidden_size)
+        return entries * (self.spectral_radius / spectral_radius(entries[None])[0])

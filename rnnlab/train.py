@@ -1,0 +1,245 @@
+"""Train a stack: trials of one shape, side by side along a leading model axis, each as if it were alone.
+
+`fit` yields a `Record` of every trial at step 0, at each evaluation and at its end. Trials leave the stack
+when they are solved, exhausted or diverged, and waiting ones join at the next chunk border, so the
+stack stays full. No input or output, no clock, no global random state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rnnlab.inits import spectral_radius
+from rnnlab.model import Layout, forward, initial, shapes
+from rnnlab.optim import OPTIMIZERS, clip_, rates
+from rnnlab.record import DIVERGED, EXHAUSTED, RUNNING, SOLVED, Record
+from rnnlab.seeding import generator
+from rnnlab.tasks import Batch, Task, at_steps
+from rnnlab.trial import Trial, shape_key
+
+EVALUATION_ELEMENTS = 2**24  # at most so many hidden values (models x time x sequences x units) at once
+
+Refill = Callable[[int], Sequence[Trial]]  # free places -> trials of the same shape that take them
+
+
+def fit(trials: Sequence[Trial], refill: Refill = lambda free: ()) -> Iterator[Record]:
+    """Train `trials` (of equal `shape_key`) together; yield their records as they come."""
+    stack = Stack(trials)
+    width = len(trials)
+    yield from stack.evaluate(range(width))
+    while stack.slots:
+        yield from stack.train_to_border()
+        yield from stack.evaluate([i for i, slot in enumerate(stack.slots) if slot.step == slot.border])
+        joining = refill(width - len(stack.slots)) if len(stack.slots) < width else ()
+        if joining:
+            stack.join(joining)
+            yield from stack.evaluate(range(len(stack.slots) - len(joining), len(stack.slots)))
+
+
+@dataclass
+class Slot:
+    """The course of one trial in a stack: what is not a tensor."""
+
+    trial: Trial
+    step: int = 0  # training steps done
+    border: int = 0  # the step of the next evaluation
+    passed: list[int] = field(default_factory=list)  # steps of the latest evaluations that passed in a row
+    first_passage: int | None = None  # step of the first evaluation that passed
+    losses: list[float] = field(default_factory=list)  # of the training steps since the last evaluation
+    norms: list[float] = field(default_factory=list)  # of their gradients, before clipping
+    clipped: list[bool] = field(default_factory=list)  # whether clipping acted
+
+    def next_border(self) -> int:
+        train = self.trial.train
+        return min((self.step // train.eval_every + 1) * train.eval_every, train.max_steps)
+
+    def training_metrics(self) -> dict[str, float]:
+        """Means over the training steps since the last evaluation."""
+        if not self.losses:
+            return {}
+        named: dict[str, Sequence[float]] = {
+            "train/loss": self.losses,
+            "train/gradient_norm": self.norms,
+            "train/clipped": self.clipped,
+        }
+        return {
+            name: math.fsum(values) / len(values) if _finite(values) else math.nan for name, values in named.items()
+        }
+
+    def note_evaluation(self, passes: bool) -> None:
+        self.passed = [*self.passed, self.step] if passes else []
+        if passes and self.first_passage is None:
+            self.first_passage = self.step
+        self.losses, self.norms, self.clipped = [], [], []
+        self.border = self.next_border()
+
+    def outcome(self, status: str) -> dict[str, float]:
+        """The final metrics of a trial that ends with `status`; what did not happen is absent."""
+        steps_to_solve = self.passed[0] if status == SOLVED else None
+        found = {"steps_to_solve": steps_to_solve, "first_passage": self.first_passage}
+        happened = {name: float(step) for name, step in found.items() if step is not None}
+        return {"solved": float(status == SOLVED), "trained_steps": float(self.step)} | happened
+
+
+class Stack:
+    """The tensors of M trials of one shape: parameters (M, P) and the buffers of their optimiser."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        first = trials[0]
+        self.shape = shape_key(first)
+        self.task: Task = first.task
+        self.cell, self.train = first.cell, first.train
+        self.optimizer = OPTIMIZERS[self.train.optimizer]
+        self.layout = Layout(shapes(first))
+        self.slots: list[Slot] = []
+        self.parameters = torch.empty(0, self.layout.width)
+        self.buffers = {name: torch.empty(0, self.layout.width) for name in self.optimizer.buffers}
+        self.join(trials)
+
+    def join(self, trials: Sequence[Trial]) -> None:
+        """Append trials at step 0."""
+        if any(shape_key(trial) != self.shape for trial in trials):
+            raise ValueError("trials of different shapes cannot train in one stack")
+        with one_thread():
+            rows = torch.stack([self.layout.pack(initial(trial)) for trial in trials])
+        self.slots += [Slot(trial) for trial in trials]
+        self.parameters = torch.cat([self.parameters, rows])
+        self.buffers = {name: torch.cat([old, torch.zeros_like(rows)]) for name, old in self.buffers.items()}
+        self._refresh()
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Let all trials leave but those at `places`."""
+        index = torch.tensor(places, dtype=torch.long)
+        self.slots = [self.slots[i] for i in places]
+        self.parameters = self.parameters[index]
+        self.buffers = {name: values[index] for name, values in self.buffers.items()}
+        self._refresh()
+
+    def _refresh(self) -> None:
+        views = self.layout.views(self.parameters)
+        self.leaves = {name: view.detach().requires_grad_() for name, view in views.items()}
+        self.rates = rates([slot.trial.train for slot in self.slots])
+
+    def weights(self, place: int) -> dict[str, Tensor]:
+        """A copy of one model's parameters."""
+        views = self.layout.views(self.parameters[place : place + 1])
+        return {name: view[0].clone() for name, view in views.items()}
+
+    def train_to_border(self) -> list[Record]:
+        """Train until the first evaluation is due; return the records of the trials that diverged on the way."""
+        diverged: list[Record] = []
+        with one_thread():
+            for _ in range(min(slot.border - slot.step for slot in self.slots)):
+                diverged += self._train_step()
+                if not self.slots:
+                    break
+        return diverged
+
+    def _train_step(self) -> list[Record]:
+        """One update of every model; a trial whose loss or gradient is not finite leaves, unchanged by the step."""
+        batch = self._batch("train", range(len(self.slots)), self.train.batch_size)
+        outputs = forward(self.cell, self.leaves, batch.inputs, self.task.scored)
+        losses = self.task.loss(outputs, at_steps(batch, self.task.scored))
+        gradients = torch.autograd.grad(losses.sum(), list(self.leaves.values()))
+        gradient = self.layout.join(gradients)
+        norms, clipped = clip_(gradient, self.train.clip_mode, self.rates.clip_threshold)
+        losses = losses.detach()
+        for slot, loss, norm, acted in zip(self.slots, losses.tolist(), norms.tolist(), clipped.tolist(), strict=True):
+            slot.losses.append(loss)
+            slot.norms.append(norm)
+            slot.clipped.append(acted)
+        finite = torch.isfinite(losses) & torch.isfinite(norms)
+        diverged: list[Record] = []
+        if not finite.all():
+            kept = finite.nonzero()[:, 0].tolist()
+            diverged = [self._end(i, DIVERGED, {}) for i, fine in enumerate(finite.tolist()) if not fine]
+            self.keep(kept)
+            gradient = gradient[finite]
+        for slot in self.slots:
+            slot.step += 1
+        steps = [slot.step for slot in self.slots]
+        self.optimizer.update(self.parameters, gradient, self.buffers, self.rates, steps)
+        return diverged
+
+    def evaluate(self, places: Sequence[int]) -> list[Record]:
+        """Evaluate the trials at `places` on their held-out sequences; those that end leave the stack."""
+        if not places:
+            return []
+        with one_thread():
+            measured = self._measure(places)
+        records = [self._judge(place, metrics) for place, metrics in zip(places, measured, strict=True)]
+        ended = {place for place, record in zip(places, records, strict=True) if record.ended}
+        if ended:
+            self.keep([i for i in range(len(self.slots)) if i not in ended])
+        return records
+
+    def _measure(self, places: Sequence[int]) -> list[dict[str, float]]:
+        """Metrics of the trials at `places`; in groups, so that memory is bounded."""
+        hidden_values = self.task.length * self.train.eval_size * self.leaves["b_h"].shape[1]
+        group = max(1, EVALUATION_ELEMENTS // hidden_values)
+        measured: list[dict[str, float]] = []
+        for start in range(0, len(places), group):
+            chosen = list(places[start : start + group])
+            parameters = {name: leaf.detach()[chosen] for name, leaf in self.leaves.items()}
+            batch = self._batch("eval", chosen, self.train.eval_size)
+            outputs = forward(self.cell, parameters, batch.inputs, self.task.scored)
+            metrics = self.task.metrics(outputs, at_steps(batch, self.task.scored))
+            columns = {f"eval/{name}": values.tolist() for name, values in metrics.items()}
+            columns["model/spectral_radius"] = spectral_radius(parameters["W_hh"]).tolist()
+            measured += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return measured
+
+    def _judge(self, place: int, measured: dict[str, float]) -> Record:
+        """The record of an evaluation, and with it the decision whether the trial has ended."""
+        slot = self.slots[place]
+        train = slot.trial.train
+        metrics = slot.training_metrics() | measured
+        metrics["eval/relative_loss"] = metrics["eval/loss"] / self.task.baseline
+        if not math.isfinite(metrics["eval/loss"]):
+            return self._end(place, DIVERGED, metrics)
+        slot.note_evaluation(self.task.solved({name.removeprefix("eval/"): value for name, value in measured.items()}))
+        if len(slot.passed) >= train.passes_to_solve:
+            return self._end(place, SOLVED, metrics)
+        if slot.step >= train.max_steps:
+            return self._end(place, EXHAUSTED, metrics)
+        weights = self.weights(place) if slot.step == 0 else {}
+        return Record(slot.trial.key, slot.step, RUNNING, metrics, weights)
+
+    def _end(self, place: int, status: str, metrics: dict[str, float]) -> Record:
+        slot = self.slots[place]
+        final = slot.training_metrics() | metrics | slot.outcome(status)
+        return Record(slot.trial.key, slot.step, status, final, self.weights(place))
+
+    def _batch(self, purpose: str, places: Sequence[int], size: int) -> Batch:
+        """(M, T, B, ...) the data of the trials at `places`, drawn once for all that share it."""
+        wanted = [
+            (slot.trial.seed, slot.step if purpose == "train" else 0) for slot in map(self.slots.__getitem__, places)
+        ]
+        distinct = list(dict.fromkeys(wanted))
+        drawn = [self.task.sample(generator(seed, purpose, step), size) for seed, step in distinct]
+        stacked = Batch(*(torch.stack(fields) for fields in zip(*drawn, strict=True)))
+        if len(distinct) == len(wanted):
+            return stacked
+        index = torch.tensor([distinct.index(pair) for pair in wanted])
+        return Batch(*(values[index] for values in stacked))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, torch computes with one thread: with more, sums are split and their bits depend on the stack."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _finite(values: Sequence[float]) -> bool:
+    return all(map(math.isfinite, values))

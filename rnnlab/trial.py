@@ -1,0 +1,288 @@
+"""One trial: the frozen specification of a training run, its strict construction and its identity.
+
+A *spec* is a frozen dataclass whose fields are declared with `param`, which states the default
+and what is allowed. `build` turns a plain mapping into a `Trial` or raises `BadInput` with one
+line for each problem: the dotted key, the value, what is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass
+from typing import Any
+
+SCHEMA_VERSION = 1  # rises when the meaning of a stored trial changes: see CHANGELOG, "Results changed"
+
+Registry = Mapping[str, Mapping[str, type]]  # kind ("task", "cell", "init") -> name -> spec class
+
+
+class BadInput(ValueError):
+    """What a user asked for is not possible; `problems` holds one clear line for each reason."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The values that a field accepts, beyond its type: an interval, or a set of choices."""
+
+    low: float | None = None
+    above: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def admits(self, value: Any) -> bool:
+        if self.choices:
+            return value in self.choices
+        return (
+            (self.low is None or value >= self.low)
+            and (self.above is None or value > self.above)
+            and (self.high is None or value <= self.high)
+        )
+
+    def __str__(self) -> str:
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        bounds = [(">=", self.low), (">", self.above), ("<=", self.high)]
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
+
+
+def param(
+    default: Any,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    absent: Any = MISSING,
+) -> Any:
+    """A field of a spec: its default, the values allowed, and what its absence means.
+
+    `absent` is for a field added after its spec was first released: the value that reproduces
+    the behaviour from before the field existed. At that value the field stays out of
+    `Trial.key`, so that stored trials keep their identity.
+    """
+    metadata = {"allowed": Allowed(low, above, high, choices), "absent": absent}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Size of the network."""
+
+    hidden_size: int = param(64, low=1)  # units of the recurrent layer
+
+
+@dataclass(frozen=True)
+class Train:
+    """Optimisation, evaluation and the budget of one trial."""
+
+    optimizer: str = param("sgd", choices=("sgd", "rmsprop", "adam"))
+    learning_rate: float = param(0.01, above=0)
+    momentum: float = param(0.9, low=0, high=1)  # of sgd; rmsprop and adam have none
+    batch_size: int = param(50, low=1)  # sequences in a training step, drawn afresh each time
+    max_steps: int = param(2000, low=1)  # the budget: training steps before a trial is exhausted
+    eval_every: int = param(20, low=1)  # training steps between evaluations
+    eval_size: int = param(200, low=1)  # held-out sequences, the same at every evaluation
+    passes_to_solve: int = param(3, low=1)  # evaluations in a row that must meet the task's criterion
+    clip_mode: str = param("norm", choices=("norm", "value"))
+    clip_threshold: float | None = param(1.0, above=0)  # null switches clipping off
+
+    def ignored(self) -> frozenset[str]:
+        """Fields without effect on the numbers, given the others."""
+        unused = {"momentum": self.optimizer != "sgd", "clip_mode": self.clip_threshold is None}
+        return frozenset(name for name, without_effect in unused.items() if without_effect)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of a sweep: task + model + cell + init + training + seed.
+
+    `task`, `cell` and `init` are specs from `rnnlab.tasks`, `rnnlab.cells` and `rnnlab.inits`.
+    """
+
+    task: Any
+    cell: Any
+    init: Any
+    model: Model = Model()
+    train: Train = Train()
+    seed: int = param(0, low=0)
+
+    @property
+    def key(self) -> str:
+        """The trial's identity: SHA-256 of the canonical JSON of its fields.
+
+        Fields without effect (`ignored`) are left out: two trials that differ only there are one
+        trial and give the same numbers.
+        """
+        return _digest(_identity(self))
+
+    @property
+    def prefix_key(self) -> str:
+        """`key` without the budget: trials that differ in `train.max_steps` alone share a course."""
+        identity = _identity(self)
+        del identity["train"]["max_steps"]
+        return _digest(identity)
+
+    def flat(self) -> dict[str, Any]:
+        """Every field under its dotted name; `task`, `cell` and `init` hold the member's name."""
+        columns: dict[str, Any] = {}
+        for section, spec in sections(self):
+            if section in KINDS:
+                columns[section] = name_of(spec)
+            columns |= {f"{section}.{name}": value for name, value in vars(spec).items()}
+        return columns | {"seed": self.seed}
+
+    def mapping(self) -> dict[str, Any]:
+        """The nested plain mapping that `build` turns back into an equal trial."""
+        nested: dict[str, Any] = {}
+        for section, spec in sections(self):
+            named = {"name": name_of(spec)} if section in KINDS else {}
+            nested[section] = named | vars(spec)
+        return nested | {"seed": self.seed}
+
+
+KINDS = ("task", "cell", "init")  # sections of a trial that are chosen by name
+SECTIONS = ("task", "model", "cell", "init", "train")
+FREE_IN_STACK = frozenset({"learning_rate", "momentum", "clip_threshold"})  # of `Train`
+
+
+def sections(trial: Trial) -> Iterator[tuple[str, Any]]:
+    """The (name, spec) pairs of a trial, in the order in which they are shown."""
+    return ((name, getattr(trial, name)) for name in SECTIONS)
+
+
+def name_of(spec: Any) -> str:
+    """The name of a task, cell or init: that of its file."""
+    return type(spec).__module__.rpartition(".")[2]
+
+
+def shape_key(trial: Trial) -> str:
+    """Trials with equal shape keys can train in one stack.
+
+    They agree in everything that decides a tensor's shape or the algorithm. Free within a stack
+    are the seed, the init, and the fields of `train` in `FREE_IN_STACK`.
+    """
+    identity = _identity(trial)
+    del identity["seed"], identity["init"]
+    identity["train"] = {k: v for k, v in vars(trial.train).items() if k not in FREE_IN_STACK}
+    return _digest(identity)
+
+
+def _identity(trial: Trial) -> dict[str, Any]:
+    identity: dict[str, Any] = {"schema": SCHEMA_VERSION, "seed": trial.seed}
+    for section, spec in sections(trial):
+        ignored = spec.ignored() if hasattr(spec, "ignored") else frozenset()
+        identity[section] = {
+            field.name: getattr(spec, field.name)
+            for field in dataclasses.fields(spec)
+            if field.name not in ignored and getattr(spec, field.name) != field.metadata.get("absent")
+        }
+        if section in KINDS:
+            identity[section] |= {"name": name_of(spec), "version": spec.version}
+    return identity
+
+
+def _digest(identity: Mapping[str, Any]) -> str:
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def build(mapping: Mapping[str, Any], registry: Registry) -> Trial:
+    """The trial that a nested mapping describes; `BadInput` names every problem at once."""
+    problems: list[str] = []
+    known = (*SECTIONS, "seed")
+    problems += [unknown_key(key, known, value) for key, value in mapping.items() if key not in known]
+    parts: dict[str, Any] = {}
+    for section in SECTIONS:
+        values = mapping.get(section, {})
+        if not isinstance(values, Mapping):
+            problems.append(f"{section}={show(values)}: must be a group of keys")
+        elif section in KINDS:
+            parts[section] = _build_named(section, values, registry[section], problems)
+        else:
+            parts[section] = build_spec({"model": Model, "train": Train}[section], values, section, problems)
+    seed = _coerce("seed", mapping.get("seed", 0), int, Allowed(low=0), problems)
+    if problems:
+        raise BadInput(*problems)
+    return Trial(seed=seed, **parts)
+
+
+def _build_named(kind: str, values: Mapping[str, Any], members: Mapping[str, type], problems: list[str]) -> Any:
+    name = str(values.get("name"))
+    if name not in members:
+        problems.append(f"{kind}={show(name)}: must be one of {', '.join(sorted(members))}")
+        return None
+    rest = {key: value for key, value in values.items() if key != "name"}
+    return build_spec(members[name], rest, kind, problems, owner=f"{kind} {name}")
+
+
+def build_spec(cls: type, values: Mapping[str, Any], prefix: str, problems: list[str], owner: str = "") -> Any:
+    """An instance of the spec class `cls`; what is wrong is appended to `problems` instead."""
+    before = len(problems)
+    types_of = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    coerced = {}
+    for key, value in values.items():
+        if key in fields:
+            allowed = fields[key].metadata["allowed"]
+            coerced[key] = _coerce(f"{prefix}.{key}", value, types_of[key], allowed, problems)
+        else:
+            known = [f"{prefix}.{name}" for name in fields]
+            problems.append(unknown_key(f"{prefix}.{key}", known, value, owner))
+    return cls(**coerced) if len(problems) == before else None
+
+
+def unknown_key(key: str, known: typing.Sequence[str], value: Any, owner: str = "") -> str:
+    """The line that refuses a key nobody reads."""
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    whose = f" of {owner}" if owner else ""
+    hint = f"did you mean {close[0]}? " if close else ""
+    listed = ", ".join(known) if known else "none"
+    return f"{key}={show(value)}: unknown key; {hint}allowed{whose}: {listed}"
+
+
+def _coerce(key: str, value: Any, declared: Any, allowed: Allowed, problems: list[str]) -> Any:
+    options = typing.get_args(declared) if isinstance(declared, types.UnionType) else (declared,)
+    if value is None and type(None) in options:
+        return None
+    kind = next(option for option in options if option is not type(None))
+    converted = _convert(value, kind)
+    if converted is None or not allowed.admits(converted):
+        problems.append(f"{key}={show(value)}: must be {_describe(kind, allowed, type(None) in options)}")
+    return converted
+
+
+def _convert(value: Any, kind: type) -> Any:
+    """`value` as a finite number, text or truth value of type `kind`, or None where it is not one."""
+    if isinstance(value, bool) or kind is bool:
+        return value if isinstance(value, bool) and kind is bool else None
+    if kind is str:
+        return value if isinstance(value, str) else None
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if kind is int:
+        return int(value) if value == int(value) else None
+    return float(value) + 0.0  # -0.0 and 0.0 are one value
+
+
+def _describe(kind: type, allowed: Allowed, optional: bool) -> str:
+    noun = {int: "an integer", float: "a finite number", bool: "true or false", str: "text"}[kind]
+    text = str(allowed) if allowed.choices else f"{noun} {allowed}".rstrip()
+    return text + (", or null" if optional else "")
+
+
+def show(value: Any) -> str:
+    """A value as it would be written on the command line."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return str(value)
