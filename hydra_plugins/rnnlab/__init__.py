@@ -1,0 +1,1 @@
+"""rnnlab's sweeper and launcher for Hydra."""

@@ -1,0 +1,68 @@
+"""The sweeper hands the whole grid over at once; the launcher trains it as stacks. Both only call rnnlab."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+class GridSweeper(Sweeper):
+    """A product of axes (`params`), or a union of products (`grids`)."""
+
+    def __init__(self, params: DictConfig, grids: Any, max_batch_size: int | None = None) -> None:
+        self.params = OmegaConf.to_container(params)
+        self.grids = OmegaConf.to_container(grids) if grids else None
+        self.max_batch_size = max_batch_size
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from rnnlab.config import grid
+
+        cells = grid(arguments, self.params, self.grids, self.hydra_context.config_loader)
+        return self.launcher.launch(cells, initial_job_idx=0)
+
+
+class StackLauncher(Launcher):
+    """Trains all cells of a sweep in one go."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from rnnlab.config import experiment_of, settings_of, trials_of
+        from rnnlab.launch import launch
+
+        settings = settings_of(self.config)
+        trials = trials_of(job_overrides, self.config, self.hydra_context.config_loader)
+        status = launch(trials, experiment_of(self.config), *settings)
+        if status:
+            sys.exit(status)
+        return []
+
+
+def _register() -> None:
+    here = "hydra_plugins.rnnlab.grid"
+    store = ConfigStore.instance()
+    sweeper = {"_target_": f"{here}.GridSweeper", "params": {}, "grids": None, "max_batch_size": None}
+    store.store(group="hydra/sweeper", name="rnnlab", node=sweeper, provider="rnnlab")
+    store.store(group="hydra/launcher", name="rnnlab", node={"_target_": f"{here}.StackLauncher"}, provider="rnnlab")
+
+
+_register()

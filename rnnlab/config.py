@@ -1,0 +1,244 @@
+"""From Hydra's configuration to trials: groups, grids, and errors that a person can read.
+
+The whole grid of a sweep is expanded here, and Hydra composes once for each combination of config *groups*
+(task, cell, init): along all other axes only values are put into a copy, 100 times faster than composing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rnnlab.engine import EngineSettings
+from rnnlab.registry import registry
+from rnnlab.store import StoreSettings
+from rnnlab.trial import KINDS, SECTIONS, BadInput, Model, Train, Trial, build, build_spec, unknown_key
+
+CHECKOUT = Path(__file__).parents[1]
+ADHOC = "adhoc"  # the MLflow experiment of trials that no experiment file names
+TRIAL_KEYS = (*SECTIONS, "seed")
+SETTINGS: Mapping[str, type] = {"store": StoreSettings, "engine": EngineSettings}
+HYDRA_ERRORS = (HydraException, OmegaConfBaseException)
+
+
+def register() -> None:
+    """Make every task, cell and init an option of its config group, with the defaults of its spec."""
+    OmegaConf.register_new_resolver("checkout", lambda: str(CHECKOUT), replace=True)
+    store = ConfigStore.instance()
+    for kind, members in registry().items():
+        for name, spec in members.items():
+            defaults = {field.name: field.default for field in dataclasses.fields(spec)}
+            store.store(group=kind, name=name, node={"name": name, **defaults}, provider="rnnlab")
+
+
+def trial_of(config: DictConfig) -> Trial:
+    """The trial that a composed configuration describes."""
+    return build(_trial_part(config), registry())
+
+
+def settings_of(config: DictConfig) -> tuple[StoreSettings, EngineSettings]:
+    """Where runs go and how trials are executed."""
+    problems: list[str] = []
+    built = [build_spec(cls, _plain(config[name]), name, problems) for name, cls in SETTINGS.items()]
+    if problems:
+        raise BadInput(*problems)
+    return built[0], built[1]
+
+
+def experiment_of(config: DictConfig) -> str:
+    """The name of the experiment file in use, else `adhoc`. `config` holds the node `hydra`."""
+    return config.hydra.runtime.choices.get("experiment") or ADHOC
+
+
+def current_experiment() -> str:
+    """As `experiment_of`, for the job that Hydra runs now."""
+    return HydraConfig.get().runtime.choices.get("experiment") or ADHOC
+
+
+def grid(
+    arguments: Sequence[str], params: Mapping[str, Any], grids: Sequence[Mapping[str, Any]] | None, loader: ConfigLoader
+) -> list[list[str]]:
+    """The cells of a sweep, each a list of overrides: a union of products.
+
+    arguments: overrides from the command line; on an axis they replace what the experiment file says
+    params:    axes that all products share, `hydra.sweeper.params` of the experiment file
+    grids:     axes of each product, `hydra.sweeper.grids`; None stands for one product without more axes
+    """
+    parser = OverridesParser.create(config_loader=loader)
+    given = parser.parse_overrides(list(arguments))
+    _refuse_duplicates(given)
+    replaced = {override.get_key_element() for override in given}
+    cells: list[list[str]] = []
+    problems: list[str] = []
+    for product in grids or [{}]:
+        shared = {**params, **product}
+        lines = [f"{key}={value}" for key, value in shared.items() if key not in replaced]
+        axes = [_axis(override, problems) for override in [*parser.parse_overrides(lines), *given]]
+        cells += [list(cell) for cell in itertools.product(*axes)]
+    if problems:
+        raise BadInput(*dict.fromkeys(problems))
+    return cells
+
+
+def _refuse_duplicates(given: Sequence[Override]) -> None:
+    keys = [override.get_key_element() for override in given]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise BadInput(*(f"{key}: is given {keys.count(key)} times; must be given once" for key in twice))
+
+
+def _axis(override: Override, problems: list[str]) -> list[str]:
+    """The overrides that one axis takes in turn, a single one where it does not vary."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [override.input_line or f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        problems.append(f"{override.input_line}: must be a list of values, range(...), choice(...) or glob(...)")
+        return []
+    if key.split(".")[0].split("@")[0] not in TRIAL_KEYS:
+        why = "one named sweep at a time" if key == "experiment" else "is no part of a trial"
+        problems.append(f"{override.input_line}: cannot be swept, {why}; axes are {', '.join(TRIAL_KEYS)}")
+        return []
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def trials_of(cells: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader) -> list[Trial]:
+    """The trials of a sweep's cells. Raises `BadInput` with the problems of all of them at once.
+
+    `config` is the sweep's own composed configuration, with the node `hydra`.
+    """
+    values = _Values(loader)
+    bases: dict[tuple[str, ...], DictConfig] = {}
+    trials: list[Trial] = []
+    problems: dict[str, None] = {}
+    for cell in cells:
+        composed = tuple(line for line in cell if not values.is_plain(line))
+        if composed not in bases:
+            bases[composed] = _trial_node(loader.load_sweep_config(config, list(composed)))
+        base = bases[composed].copy()
+        for line in cell:
+            if values.is_plain(line):
+                OmegaConf.update(base, *values.of(line), force_add=True)
+        try:
+            trials.append(trial_of(base))
+        except BadInput as error:
+            problems.update(dict.fromkeys(error.problems))
+    problems.update(dict.fromkeys(_ignored_axes(cells, trials, values)))
+    if problems:
+        raise BadInput(*problems)
+    return trials
+
+
+class _Values:
+    """The keys and values of overrides, each distinct line parsed once."""
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self.parser = OverridesParser.create(config_loader=loader)
+        self.parsed: dict[str, Override] = {}
+
+    def _override(self, line: str) -> Override:
+        if line not in self.parsed:
+            self.parsed[line] = self.parser.parse_override(line)
+        return self.parsed[line]
+
+    def is_plain(self, line: str) -> bool:
+        """Whether the line sets a value of a trial, so that nothing has to be composed for it."""
+        override = self._override(line)
+        key = override.get_key_element()
+        section = key.split(".")[0]
+        return section in TRIAL_KEYS and key not in KINDS and not override.is_delete() and "@" not in key
+
+    def of(self, line: str) -> tuple[str, Any]:
+        override = self._override(line)
+        return override.get_key_element().lstrip("+"), override.value()
+
+
+def _ignored_axes(cells: Sequence[Sequence[str]], trials: Sequence[Trial], values: _Values) -> Iterator[str]:
+    """A line for each axis of `train` that no trial of the sweep reads."""
+    if len(trials) != len(cells):  # other problems come first
+        return
+    settings: dict[str, set[str]] = {}
+    for cell in cells:
+        for line in filter(values.is_plain, cell):
+            settings.setdefault(values.of(line)[0], set()).add(line)
+    for key, lines in settings.items():
+        section, _, name = key.partition(".")
+        if section == "train" and len(lines) > 1 and all(name in trial.train.ignored() for trial in trials):
+            swept = ",".join(sorted(line.partition("=")[2] for line in lines))
+            yield f"{key}={swept}: no trial of this sweep reads it (momentum is of sgd, clip_mode of a clip_threshold)"
+
+
+def _trial_part(config: DictConfig) -> dict[str, Any]:
+    return {key: _plain(config[key]) for key in TRIAL_KEYS if key in config}
+
+
+def _trial_node(config: DictConfig) -> DictConfig:
+    """A copy of the part of a configuration that describes the trial, open to new keys."""
+    node = OmegaConf.masked_copy(config, [key for key in TRIAL_KEYS if key in config])
+    OmegaConf.set_struct(node, False)
+    return node
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def explain(error: BaseException, arguments: Sequence[str]) -> list[str]:
+    """What an error of Hydra's means, in one line per problem: key, value, what is allowed.
+
+    `arguments` are the overrides from the command line.
+    """
+    if isinstance(error, BadInput):
+        return list(error.problems)
+    text = str(error)
+    if isinstance(error, MissingConfigException) and (found := re.search(r"Could not find '([^']+)'", text)):
+        group, _, name = found[1].rpartition("/")
+        return [f"{group}={name}: must be one of {', '.join(sorted(error.options or ()))}"]
+    if isinstance(error, OverrideParseException):
+        return [f"{error.override}: cannot be read ({error.message.splitlines()[0]}); must be key=value"]
+    if isinstance(error, ConfigCompositionException) and (found := re.search(r"Could not \w+ '([^']+)'", text)):
+        return [_explain_unknown(found[1].split("=")[0], arguments)]
+    if found := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", text):
+        if found[1].startswith("experiment="):
+            return [f"{found[1]}: one named sweep at a time"]
+        return [f"{found[1]}: several values make a sweep; add -m"]
+    cause = f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else ""
+    return [(text.strip().splitlines() or [type(error).__name__])[0] + cause]
+
+
+def _explain_unknown(key: str, arguments: Sequence[str]) -> str:
+    """The line for a key that the configuration does not have."""
+    given = dict(line.lstrip("+~").split("=", 1) for line in arguments if "=" in line)
+    section, _, name = key.partition(".")
+    value = given.get(key, "")
+    if section not in (*TRIAL_KEYS, *SETTINGS) or not name:
+        groups = (*TRIAL_KEYS, *SETTINGS, "experiment")
+        close = difflib.get_close_matches(section, groups, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{key}={value}: unknown key; {hint}allowed: {', '.join(groups)}"
+    spec, owner = _spec_of(section, given)
+    known = [f"{section}.{field.name}" for field in dataclasses.fields(spec)] if spec else []
+    return unknown_key(key, known, value, owner)
+
+
+def _spec_of(section: str, given: Mapping[str, str]) -> tuple[type | None, str]:
+    """The spec class behind a section of the configuration, and what to call it."""
+    if section in KINDS:
+        default = {"task": "copy", "cell": "elman", "init": "orthogonal"}[section]
+        name = given.get(section, default)
+        return registry()[section].get(name), f"{section} {name}"
+    return {"model": Model, "train": Train, **SETTINGS}.get(section), ""

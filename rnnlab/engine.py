@@ -1,0 +1,223 @@
+"""Execute a plan: workers train, this process writes what they report to the store and shows it.
+
+A launcher does nothing but start workers: a worker needs the sweep's folder (`rnnlab.spool`) and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import submitit
+
+from rnnlab import provenance, worker
+from rnnlab.model import parameter_count
+from rnnlab.progress import MODES, Display, print_table
+from rnnlab.record import FAILED, Record
+from rnnlab.spool import Folder, SpoolReader
+from rnnlab.store import StoreSettings, check_usable, sweeps_of
+from rnnlab.store.reader import Reader
+from rnnlab.store.view import describe
+from rnnlab.store.writer import Writer
+from rnnlab.sweep import Plan, by_shape, plan
+from rnnlab.trial import Trial, param
+
+POLL = 0.1  # seconds between looks at the spools
+FLUSH = 2.0  # seconds between batches of writes to the store
+NO_LIMIT = 60 * 24 * 365  # minutes: submitit wants a limit
+# One thread each, or workers take each other's cores. And large blocks stay with the process: at each training step
+# glibc would give them back and ask for them again, at 5000 page faults a step.
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "1073741824",
+    "MALLOC_TOP_PAD_": "67108864",
+}
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """The group `engine` of the configuration: how trials are executed, which changes none of their numbers."""
+
+    workers: int | None = param(None, low=1)
+    stack_size: int = param(16, low=1)
+    mode: str = param("resume", choices=("resume", "force"))
+    progress: str = param("auto", choices=MODES)
+
+
+@dataclass
+class Outcome:
+    """How a launch ended."""
+
+    statuses: Counter[str] = field(default_factory=Counter)  # of the trials that ran now
+    run_ids: dict[str, str] = field(default_factory=dict)  # trial key -> run, of all trials of the plan that ran
+    last: dict[str, Record] = field(default_factory=dict)  # trial key -> its last record
+    skipped: int = 0  # trials that the store held already
+    interrupted: bool = False
+
+    @property
+    def exit_status(self) -> int:
+        if self.interrupted:
+            return 130  # as a shell reports Ctrl-C
+        return 1 if self.statuses[FAILED] else 0
+
+
+def run(
+    trials: Sequence[Trial], experiment: str, store: StoreSettings, settings: EngineSettings, command: str
+) -> Outcome:
+    """Train what the store does not hold yet. Raises `BadInput` before anything is written or trained."""
+    path = Path(store.path)
+    check_usable(path)
+    finished = Reader(path).finished() if path.exists() and settings.mode == "resume" else {}
+    planned = plan(trials, finished)
+    workers = _workers(settings, len(planned.pending))
+    is_sweep = len(planned.trials) > 1
+    described = _describe(planned, workers, settings.stack_size)
+    if is_sweep:
+        print_table(f"Sweep {experiment}", [*described, ("store", str(path))], settings.progress)
+    outcome = Outcome(skipped=len(planned.finished), run_ids={key: finished[key] for key in planned.finished})
+    with Writer(store, experiment, provenance.tags()) as writer:
+        if is_sweep:
+            writer.begin_sweep(planned.trials, planned.axes(), describe(described, command))
+        if planned.pending:
+            _execute(planned, workers, writer, path, settings, experiment, outcome)
+    return outcome
+
+
+def _describe(planned: Plan, workers: int, stack_size: int) -> list[tuple[str, str]]:
+    """What is planned, as (what, value) pairs."""
+    axes = {name: sorted({trial.flat().get(name) for trial in planned.trials}, key=str) for name in planned.axes()}
+    shapes = by_shape(planned.pending)
+    rows = [
+        ("trials", f"{len(planned.trials)}: {len(planned.finished)} finished already, {len(planned.pending)} to run"),
+        *((name, ", ".join(map(str, sorted_values(values)))) for name, values in axes.items()),
+    ]
+    if planned.pending:
+        widths = f"stacks of up to {min(stack_size, math.ceil(len(shapes[0]) / workers))}"
+        rows.append(("execution", f"{len(shapes)} shapes, {widths}, {workers} worker{'s' if workers > 1 else ''}"))
+    return rows
+
+
+def sorted_values(values: Sequence[object]) -> list[object]:
+    """Numbers by size, then text, then what is missing."""
+    return sorted(values, key=lambda v: (v is None, isinstance(v, str), v if isinstance(v, int | float) else 0, str(v)))
+
+
+def _workers(settings: EngineSettings, pending: int) -> int:
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(settings.workers or cores, pending))
+
+
+def _execute(
+    planned: Plan, workers: int, writer: Writer, path: Path, settings: EngineSettings, title: str, outcome: Outcome
+) -> None:
+    pending = {trial.key: trial for trial in planned.pending}
+    folder = Folder(sweeps_of(path) / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+    owner = folder.create(list(pending.values()), settings.stack_size, workers)
+    mode = settings.progress if len(planned.trials) > 1 else "quiet"
+    with owner, Display(mode, len(planned.trials), len(planned.finished), title) as display:
+        spool = SpoolReader(folder)
+
+        def drain() -> None:
+            for record, weights in spool.new():
+                _note(record, weights, pending[record.key], writer, outcome)
+                display.update(record)
+            display.refresh()
+
+        try:
+            started = time.monotonic()
+            at_work = worker.work(folder) if workers == 1 else _processes(folder, workers)
+            with contextlib.closing(at_work):
+                for _ in at_work:
+                    drain()
+                    if time.monotonic() - started > FLUSH:
+                        writer.flush()
+                        started = time.monotonic()
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+        drain()
+        for key in [key for key in pending if key not in outcome.last or not outcome.last[key].ended]:
+            if not outcome.interrupted:
+                lost = Record(key, 0, FAILED, error=f"its worker process ended before the trial did; see {folder.logs}")
+                _note(lost, None, pending[key], writer, outcome)
+                display.update(lost)
+    if not outcome.statuses[FAILED]:
+        shutil.rmtree(folder.root)
+
+
+def _note(record: Record, weights: Path | None, trial: Trial, writer: Writer, outcome: Outcome) -> None:
+    if record.key not in outcome.run_ids:
+        outcome.run_ids[record.key] = writer.begin(trial, run_name(trial), derived(trial))
+    writer.write(record, weights)
+    outcome.last[record.key] = record
+    if record.ended:
+        outcome.statuses[record.status] += 1
+
+
+def run_name(trial: Trial) -> str:
+    """A readable name: "elman copy delay=40 orthogonal rho=1.0 seed=3"."""
+    names = trial.flat()
+    radius = trial.init.spectral_radius
+    return f"{names['cell']} {names['task']} {trial.task.label} {names['init']} rho={radius} seed={trial.seed}"
+
+
+def derived(trial: Trial) -> dict[str, float]:
+    """What follows from a trial's fields and is stored beside them (`rnnlab.frame.DERIVED`)."""
+    task = trial.task
+    return {"distance": task.distance, "baseline": task.baseline, "parameters": parameter_count(trial)}
+
+
+def _processes(folder: Folder, workers: int) -> Generator[None]:
+    """Start worker processes and wait until they have ended; on Ctrl-C they end at the next chunk border.
+
+    submitit starts them, as it would on a cluster.
+    """
+    executor = submitit.AutoExecutor(folder=folder.logs, cluster="local")
+    executor.update_parameters(timeout_min=NO_LIMIT)
+    with _environment(WORKER_ENVIRONMENT), _interrupts_ignored():
+        jobs = [executor.submit(worker.main, str(folder.root)) for _ in range(workers)]
+    try:
+        while not all(job.done() for job in jobs):
+            time.sleep(POLL)
+            yield
+    except (KeyboardInterrupt, GeneratorExit):
+        folder.stop.touch()
+        while not all(job.done() for job in jobs):
+            time.sleep(POLL)
+        raise
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Within, these environment variables are set; what the user has set stays."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started within do not hear Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

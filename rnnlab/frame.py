@@ -1,0 +1,47 @@
+"""The tidy frame: one row per trial, read from the store; its columns are declared here, once.
+
+Beside the columns below a frame has one for every field of its trials under the dotted name
+(`task.delay`, `init.spectral_radius`, `train.clip_threshold`, `seed`, ...). Where a trial has no such field, or
+a metric was not (yet) recorded, the entry is missing (NaN). Numbers are float64, all else is text.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from rnnlab.record import STATUSES
+from rnnlab.trial import BadInput
+
+TEXT = ("run_id", "run_name", "experiment", "key", "status", "numerics", "task", "cell", "init")
+NUMBERS = (
+    "seed",
+    "distance",  # steps: the largest lag that any scored output needs
+    "baseline",  # loss of the best predictor without memory
+    "parameters",  # trained parameters of the network
+    "model.hidden_size",
+    "init.spectral_radius",
+    "train.clip_threshold",  # NaN: clipping is off
+    "train.max_steps",
+    "trained_steps",
+    "steps_to_solve",  # NaN: not solved
+    "first_passage",  # NaN: no evaluation passed
+    "eval/loss",
+    "eval/accuracy",
+    "eval/relative_loss",  # eval/loss over baseline
+)
+DERIVED = ("distance", "baseline", "parameters")  # stored beside the fields of a trial; they follow from them
+
+
+def tidy(rows: pd.DataFrame) -> pd.DataFrame:
+    """The frame with every declared column present and typed; `BadInput` where the rows cannot be a frame."""
+    missing = [name for name in ("run_id", "key", "status") if name not in rows.columns]
+    if missing:
+        raise BadInput(f"store: the runs have no {', '.join(missing)}; were they written by rnnlab?")
+    frame = rows.reindex(columns=list(dict.fromkeys([*TEXT, *NUMBERS, *rows.columns])))
+    for name in frame.columns.difference(list(TEXT)):
+        numbers = pd.to_numeric(frame[name], errors="coerce")
+        frame[name] = numbers.astype("float64") if numbers.notna().any() or name in NUMBERS else frame[name]
+    unknown = sorted(set(frame["status"].dropna()) - set(STATUSES))
+    if unknown:
+        raise BadInput(f"store: unknown status {', '.join(unknown)}; a newer rnnlab may have written it")
+    return frame

@@ -1,0 +1,221 @@
+"""Write runs to MLflow, in batches, so that writing anything twice changes nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import sqlite3
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from filelock import FileLock
+
+from rnnlab.record import FAILED, RUNNING, Record
+from rnnlab.store import (
+    HOST_TAG,
+    KEY_TAG,
+    KIND_TAG,
+    NOTHING,
+    PID_TAG,
+    PLAN_FILE,
+    STATUS_TAG,
+    SWEEP,
+    TRIAL,
+    StoreSettings,
+    address,
+    artifacts_of,
+    connect,
+    lock_of,
+)
+from rnnlab.store.reader import Reader
+from rnnlab.store.view import VIEW_TAG, view_state
+from rnnlab.trial import BadInput, Trial, show
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+MAX_METRICS = 1000  # in one call of MLflow's API
+NOTE_TAG = "mlflow.note.content"  # shown by the UI as Markdown
+ERROR_LENGTH = 4000  # characters of a traceback that a tag keeps
+
+
+@dataclass
+class OpenRun:
+    """A run that this process is writing."""
+
+    run_id: str
+    started: int  # milliseconds since 1970
+    points: list[tuple[str, float, int]] = field(default_factory=list)  # (metric, value, step), not yet written
+
+
+class Writer:
+    """The one writer of a store, for the runs of one experiment; a context manager.
+
+    Creates the store where there is none. A point's time is the run's start plus its step in milliseconds, so
+    that a point written again is the same point.
+    """
+
+    def __init__(self, settings: StoreSettings, experiment: str, tags: Mapping[str, str]) -> None:
+        self.path = Path(settings.path)
+        self.keeps_weights = settings.weights == "both"
+        self.tags = {**tags, HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
+        self.open: dict[str, OpenRun] = {}
+        self.sweep_run = ""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(lock_of(self.path))
+        with self.lock:
+            self.client = _client(self.path)
+            self.experiment_id = self._experiment(experiment)
+            self.abandoned = self._abandoned(experiment)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self.flush()
+        with self.lock:
+            for run in self.open.values():
+                self.client.set_terminated(run.run_id, "KILLED")
+            if self.sweep_run:
+                self.client.set_terminated(self.sweep_run, "FINISHED" if kind is None and not self.open else "KILLED")
+
+    def begin_sweep(self, trials: Sequence[Trial], axes: Sequence[str], note: str) -> None:
+        """Record what this launch plans: a run of its own, with the keys of all its trials."""
+        plan = {"keys": [trial.key for trial in trials], "trials": [trial.mapping() for trial in trials]}
+        with self.lock:
+            self.client.set_experiment_tag(self.experiment_id, VIEW_TAG, view_state(axes))
+            tags = {**self.tags, KIND_TAG: SWEEP, NOTE_TAG: note}
+            run = self.client.create_run(self.experiment_id, tags=tags, run_name=f"sweep of {len(trials)} trials")
+            self.sweep_run = run.info.run_id
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / PLAN_FILE
+                file.write_text(json.dumps(plan))
+                self.client.log_artifact(self.sweep_run, str(file))
+
+    def begin(self, trial: Trial, name: str, derived: Mapping[str, float]) -> str:
+        """Create the trial's run, or take over the one that an interrupted launch left; return its id."""
+        tags = {**self.tags, KIND_TAG: TRIAL, KEY_TAG: trial.key, STATUS_TAG: RUNNING}
+        with self.lock:
+            run = self.abandoned.pop(trial.key, None)
+            if run is None:
+                run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
+                params = {**trial.flat(), **derived}
+                self.client.log_batch(run.info.run_id, params=[_param(key, value) for key, value in params.items()])
+            else:
+                self.client.update_run(run.info.run_id, status="RUNNING")
+                self.client.log_batch(run.info.run_id, tags=_tags(tags))
+        self.open[trial.key] = OpenRun(run.info.run_id, run.info.start_time)
+        return run.info.run_id
+
+    def write(self, record: Record, weights: Path | None = None) -> None:
+        """Note what `record` says of a trial that has begun; a record that ends it ends its run.
+
+        `weights` is the file of the parameters that belong to the record.
+        """
+        run = self.open[record.key]
+        run.points += [(name, value, record.step) for name, value in record.metrics.items()]
+        if weights is not None and self.keeps_weights:
+            self.client.log_artifact(run.run_id, str(weights), "weights")
+        if record.ended:
+            self._end(record)
+
+    def flush(self) -> None:
+        """Write all that was noted."""
+        with self.lock:
+            for run in self.open.values():
+                self._write_points(run)
+
+    def _end(self, record: Record) -> None:
+        tags = {STATUS_TAG: record.status}
+        if record.error:
+            tags |= {"rnnlab.error": record.error[-ERROR_LENGTH:], NOTE_TAG: f"```\n{record.error}\n```"}
+        with self.lock:
+            run = self.open.pop(record.key)
+            self._write_points(run, tags)
+            self.client.set_terminated(run.run_id, "FAILED" if record.status == FAILED else "FINISHED")
+
+    def _write_points(self, run: OpenRun, tags: Mapping[str, str] | None = None) -> None:
+        points, run.points = run.points, []
+        for start in range(0, len(points), MAX_METRICS):
+            metrics = [_metric(*point, run.started) for point in points[start : start + MAX_METRICS]]
+            self.client.log_batch(run.run_id, metrics=metrics)
+        if tags:
+            self.client.log_batch(run.run_id, tags=_tags(tags))
+
+    def _experiment(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            location = artifacts_of(self.path.absolute()) / name
+            return self.client.create_experiment(name, artifact_location=location.as_uri())
+        if found.lifecycle_stage != "active":
+            raise BadInput(f"experiment={name}: was deleted in the store; restore it there or take another name")
+        return found.experiment_id
+
+    def _abandoned(self, experiment: str) -> dict[str, Run]:
+        """Trial key -> a run that its owner left unfinished and that can go on; mends runs that only look so."""
+        reader = Reader(self.path)
+        for run_id in reader.ended_but_running():
+            self.client.set_terminated(run_id, "FINISHED")
+        left = reader.unfinished()
+        left = left[left["experiment"] == experiment]
+        runs = [self.client.get_run(run_id) for run_id in left["run_id"]]
+        return {run.data.tags[KEY_TAG]: run for run in runs if not _owner_lives(run.data.tags, run.info.status)}
+
+
+def _client(path: Path) -> MlflowClient:
+    """A client of the store, whose schema exists and which the UI can read while it is written."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient  # takes a second
+    from mlflow.exceptions import MlflowException
+
+    for name in ("mlflow", "alembic"):  # they announce each step of making the schema
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+    try:
+        client = MlflowClient(address(path))
+        client.search_experiments(max_results=1)
+        with closing(connect(path, "rw")) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    except (MlflowException, sqlite3.Error) as error:
+        raise BadInput(f"store.path={path}: MLflow cannot use it ({str(error).splitlines()[0]})") from error
+    return client
+
+
+def _owner_lives(tags: Mapping[str, str], status: str) -> bool:
+    """Whether the process that began an unfinished run may still be writing it."""
+    if status != "RUNNING":
+        return False
+    if tags.get(HOST_TAG) != socket.gethostname():
+        return True  # on another machine: cannot tell
+    try:
+        os.kill(int(tags[PID_TAG]), 0)
+    except (KeyError, ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return int(tags[PID_TAG]) != os.getpid()
+
+
+def _param(key: str, value: Any) -> Any:
+    from mlflow.entities import Param
+
+    return Param(key, NOTHING if value is None else show(value))
+
+
+def _tags(values: Mapping[str, str]) -> list[Any]:
+    from mlflow.entities import RunTag
+
+    return [RunTag(key, value) for key, value in values.items()]
+
+
+def _metric(name: str, value: float, step: int, started: int) -> Metric:
+    from mlflow.entities import Metric
+
+    return Metric(name, value, started + step, step)

@@ -1,0 +1,48 @@
+"""The plan of a sweep: its trials, minus those that are done, in stacks of one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+
+from rnnlab.trial import Trial, shape_key
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a launch has to do: distinct trials, and those of them that are done already."""
+
+    trials: tuple[Trial, ...]
+    finished: frozenset[str]  # keys
+
+    @property
+    def pending(self) -> list[Trial]:
+        return [trial for trial in self.trials if trial.key not in self.finished]
+
+    def axes(self) -> list[str]:
+        """The dotted fields in which the trials differ, in the order of a trial's fields."""
+        columns = [trial.flat() for trial in self.trials]
+        names = dict.fromkeys(name for column in columns for name in column)
+        return [name for name in names if len({repr(column.get(name)) for column in columns}) > 1]
+
+
+def plan(trials: Sequence[Trial], finished: Container[str] = frozenset()) -> Plan:
+    """The plan for these trials; equal ones collapse, the first of them stays."""
+    distinct = {trial.key: trial for trial in trials}
+    return Plan(tuple(distinct.values()), frozenset(key for key in distinct if key in finished))
+
+
+def by_shape(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """The trials in groups that can train in one stack; the group of the longest trials comes first.
+
+    Within a group the order is kept. Longest first, because what starts last should end soon.
+    """
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(shape_key(trial), []).append(trial)
+    return sorted(groups.values(), key=lambda group: -work(group[0]))
+
+
+def work(trial: Trial) -> int:
+    """Multiplications in the recurrence over the whole budget, up to a constant: T B H^2 steps."""
+    return trial.task.length * trial.train.batch_size * trial.model.hidden_size**2 * trial.train.max_steps
