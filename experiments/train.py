@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 import hydra
 from omegaconf import DictConfig
@@ -23,21 +24,29 @@ config.register()
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def app(settings: DictConfig) -> None:
     """One trial; Hydra calls the launcher instead where there are several."""
-    store, execution = config.settings_of(settings)
-    status = launch([config.trial_of(settings)], config.current_experiment(), store, execution)
-    if status:
-        sys.exit(status)
+    try:
+        store, execution = config.settings_of(settings)
+        status = launch([config.trial_of(settings)], config.current_experiment(), store, execution)
+    except (BadInput, *config.HYDRA_ERRORS) as error:  # Hydra would print the command line beside it
+        refuse(error)
+    sys.exit(status)
+
+
+def refuse(error: BaseException) -> NoReturn:
+    """Print each problem of the input as one line and end with exit status 2."""
+    for line in config.explain(error, sys.argv[1:]):
+        print(line, file=sys.stderr)
+    sys.exit(2)
 
 
 def main() -> None:
-    """As `app`, with each problem of the input as one line and exit status 2."""
+    """As `app`, for the command line."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors over instead of printing them
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # -m may stand anywhere
     try:
         app()
     except (BadInput, *config.HYDRA_ERRORS) as error:
-        for line in config.explain(error, sys.argv[1:]):
-            print(line, file=sys.stderr)
-        sys.exit(2)
+        refuse(error)
 
 
 if __name__ == "__main__":

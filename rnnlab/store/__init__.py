@@ -110,7 +110,7 @@ def _problem_of_format(path: Path) -> str:
         return "not a file; must be a SQLite database, or a path where one can be created"
     try:
         header = path.open("rb").read(len(SQLITE_HEADER))
-        if header == b"":
+        if header == b"" and lock_of(path).exists():  # another process is about to fill it
             return ""
         if header != SQLITE_HEADER:
             return "not a SQLite database; must be one, or a path where one can be created"

@@ -40,6 +40,7 @@ from rnnlab.trial import BadInput, Trial, show
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 MAX_METRICS = 1000  # in one call of MLflow's API
 NOTE_TAG = "mlflow.note.content"  # shown by the UI as Markdown
@@ -52,6 +53,7 @@ class OpenRun:
 
     run_id: str
     started: int  # milliseconds since 1970
+    artifacts: ArtifactRepository
     points: list[tuple[str, float, int]] = field(default_factory=list)  # (metric, value, step), not yet written
 
 
@@ -111,7 +113,7 @@ class Writer:
             else:
                 self.client.update_run(run.info.run_id, status="RUNNING")
                 self.client.log_batch(run.info.run_id, tags=_tags(tags))
-        self.open[trial.key] = OpenRun(run.info.run_id, run.info.start_time)
+        self.open[trial.key] = OpenRun(run.info.run_id, run.info.start_time, _artifacts(run.info.artifact_uri))
         return run.info.run_id
 
     def write(self, record: Record, weights: Path | None = None) -> None:
@@ -122,7 +124,7 @@ class Writer:
         run = self.open[record.key]
         run.points += [(name, value, record.step) for name, value in record.metrics.items()]
         if weights is not None and self.keeps_weights:
-            self.client.log_artifact(run.run_id, str(weights), "weights")
+            run.artifacts.log_artifact(str(weights), "weights")
         if record.ended:
             self._end(record)
 
@@ -142,12 +144,13 @@ class Writer:
             self.client.set_terminated(run.run_id, "FAILED" if record.status == FAILED else "FINISHED")
 
     def _write_points(self, run: OpenRun, tags: Mapping[str, str] | None = None) -> None:
-        points, run.points = run.points, []
-        for start in range(0, len(points), MAX_METRICS):
-            metrics = [_metric(*point, run.started) for point in points[start : start + MAX_METRICS]]
-            self.client.log_batch(run.run_id, metrics=metrics)
-        if tags:
-            self.client.log_batch(run.run_id, tags=_tags(tags))
+        """Write the points noted for a run, and with the last of them its tags."""
+        points, run.points = [_metric(*point, run.started) for point in run.points], []
+        while len(points) > MAX_METRICS:
+            self.client.log_batch(run.run_id, metrics=points[:MAX_METRICS])
+            points = points[MAX_METRICS:]
+        if points or tags:
+            self.client.log_batch(run.run_id, metrics=points, tags=_tags(tags or {}))
 
     def _experiment(self, name: str) -> str:
         found = self.client.get_experiment_by_name(name)
@@ -201,6 +204,13 @@ def _owner_lives(tags: Mapping[str, str], status: str) -> bool:
     except PermissionError:
         return True
     return int(tags[PID_TAG]) != os.getpid()
+
+
+def _artifacts(uri: str) -> ArtifactRepository:
+    """The artifacts of one run; asking the client for them costs a look-up of the run each time."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(uri)
 
 
 def _param(key: str, value: Any) -> Any:

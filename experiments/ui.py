@@ -1,0 +1,110 @@
+"""Browse the runs: the MLflow UI on 127.0.0.1 over the store, and the link that shows them.
+
+python -m experiments.ui [store.path=runs/rnnlab.db] [port=5000]
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from rnnlab.store import DEFAULT_PATH, address, check_readable
+from rnnlab.store.reader import Reader
+from rnnlab.store.view import link
+from rnnlab.trial import BadInput, unknown_key
+
+HOST = "127.0.0.1"
+START_LIMIT = 60  # seconds until the server must answer
+# By default the server starts 15 processes; it needs two to show runs.
+LIGHT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def arguments(words: list[str]) -> tuple[Path, int]:
+    """(store, port) from `key=value` words; raises `BadInput`."""
+    values = {"store.path": str(DEFAULT_PATH), "port": "5000"}
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in values:
+            raise BadInput(unknown_key(key, list(values), value))
+        values[key] = value
+    port = values["port"]
+    if not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise BadInput(f"port={port}: must be an integer >= 1 and <= 65535")
+    return Path(values["store.path"]), int(port)
+
+
+def free_port(first: int) -> int:
+    """The first port from `first` on that nobody listens on."""
+    for port in range(first, min(first + 100, 65536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise BadInput(f"port={first}: it and the 99 after it are in use; must be a free port")
+
+
+def start(path: Path, port: int) -> subprocess.Popen[bytes]:
+    """Start the server and return it when it answers; raises `BadInput` with its last words where it does not."""
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address(path)]
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
+    with tempfile.TemporaryFile() as said:
+        server = subprocess.Popen(command, env={**os.environ, **LIGHT}, stdout=said, stderr=said)  # noqa: S603
+        deadline = time.monotonic() + START_LIMIT
+        while server.poll() is None and time.monotonic() < deadline:
+            if _answers(port):
+                return server
+            time.sleep(0.2)
+        server.terminate()
+        server.wait()
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    raise BadInput(f"store.path={path}: the MLflow server did not start ({lines[-1]})")
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def main() -> None:
+    """Serve until Ctrl-C or a signal to end."""
+    try:
+        path, wanted = arguments(sys.argv[1:])
+        check_readable(path)
+        reader = Reader(path)
+        numbers = reader.experiment_ids()
+        names = reader.experiments()
+        port = free_port(wanted)
+        server = start(path, port)
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    base = f"http://{HOST}:{port}"
+    print(f"The MLflow UI is at {base} (Ctrl-C ends it). The runs of each experiment:")
+    for name in names:
+        print(f"  {name:<16} {link(base, numbers[name])}", flush=True)
+    try:
+        server.wait()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+if __name__ == "__main__":
+    main()
