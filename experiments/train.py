@@ -21,7 +21,7 @@ from rnnlab.trial import BadInput
 config.register()
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@hydra.main(version_base="1.3", config_path=str(config.CHECKOUT / "conf"), config_name="config")
 def app(settings: DictConfig) -> None:
     """One trial; Hydra calls the launcher instead where there are several."""
     try:

@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -123,7 +124,8 @@ def _execute(
     planned: Plan, workers: int, writer: Writer, path: Path, settings: EngineSettings, title: str, outcome: Outcome
 ) -> None:
     pending = {trial.key: trial for trial in planned.pending}
-    folder = Folder(sweeps_of(path) / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+    sweeps_of(path).mkdir(exist_ok=True)
+    folder = Folder(Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=sweeps_of(path))))
     owner = folder.create(list(pending.values()), settings.stack_size, workers)
     mode = settings.progress if len(planned.trials) > 1 else "quiet"
     with owner, Display(mode, len(planned.trials), len(planned.finished), title) as display:

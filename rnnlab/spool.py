@@ -88,6 +88,12 @@ class Claims:
         with self.held.pop(key) as claim:
             claim.write(DONE)
 
+    def close(self) -> None:
+        """Give up all claims."""
+        for claim in self.held.values():
+            claim.close()
+        self.held.clear()
+
 
 class SpoolWriter:
     """Appends the records of one worker."""
@@ -105,6 +111,9 @@ class SpoolWriter:
             fields["weights"] = str(file.relative_to(self.weights))
         self.file.write(json.dumps(fields) + "\n")
         self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
 
 
 class SpoolReader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import traceback
@@ -30,16 +31,17 @@ def main(root: str) -> None:
 def work(folder: Folder) -> Generator[None]:
     """Train what can be claimed; yields whenever records were appended, at a chunk border."""
     trials, stack_size, workers = folder.read_plan()
-    claims, spool = Claims(folder.claims), SpoolWriter(folder, process_name())
-    for group in by_shape(trials):
-        width = min(stack_size, math.ceil(len(group) / workers))  # so that every worker has a part of it
-        waiting = iter(group)
-        while stack := _claim(claims, waiting, width):
-            for record in _fit(claims, stack, waiting):
-                spool.append(record)
-                if record.ended:
-                    claims.release_done(record.key)
-                yield
+    claims = Claims(folder.claims)
+    with contextlib.closing(SpoolWriter(folder, process_name())) as spool, contextlib.closing(claims):
+        for group in by_shape(trials):
+            width = min(stack_size, math.ceil(len(group) / workers))  # so that every worker has a part of it
+            waiting = iter(group)
+            while stack := _claim(claims, waiting, width):
+                for record in _fit(claims, stack, waiting):
+                    spool.append(record)
+                    if record.ended:
+                        claims.release_done(record.key)
+                    yield
 
 
 def _claim(claims: Claims, waiting: Iterator[Trial], count: int) -> list[Trial]:

@@ -69,8 +69,16 @@ def check_readable(path: Path) -> None:
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """A connection that cannot create the file; mode "ro" or "rw"."""
-    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode={mode}", uri=True, timeout=LOCK_TIMEOUT)
+    """A connection that cannot create the file; mode "ro" or "rw".
+
+    SQLite would make two files beside a store in WAL mode even to read it, but for one that cannot change.
+    """
+    journal = path.with_name(path.name + "-wal")
+    settled = not journal.exists() or journal.stat().st_size == 0
+    unchanging = "&immutable=1" if mode == "ro" and settled and _read_only(path) else ""
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}{unchanging}", uri=True, timeout=LOCK_TIMEOUT
+    )
 
 
 def _problem_of_folder(folder: Path) -> str:
@@ -109,7 +117,8 @@ def _problem_of_format(path: Path) -> str:
     if not path.is_file():
         return "not a file; must be a SQLite database, or a path where one can be created"
     try:
-        header = path.open("rb").read(len(SQLITE_HEADER))
+        with path.open("rb") as file:
+            header = file.read(len(SQLITE_HEADER))
         if header == b"" and lock_of(path).exists():  # another process is about to fill it
             return ""
         if header != SQLITE_HEADER:

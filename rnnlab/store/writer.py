@@ -87,6 +87,8 @@ class Writer:
                 self.client.set_terminated(run.run_id, "KILLED")
             if self.sweep_run:
                 self.client.set_terminated(self.sweep_run, "FINISHED" if kind is None and not self.open else "KILLED")
+            with closing(connect(self.path, "rw")) as connection:  # the store is one file again
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def begin_sweep(self, trials: Sequence[Trial], axes: Sequence[str], note: str) -> None:
         """Record what this launch plans: a run of its own, with the keys of all its trials."""

@@ -1,0 +1,66 @@
+"""What the test files share: trials from flat fields, every variant of a spec, named draws, the bits of a course."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from rnnlab.record import Record
+from rnnlab.registry import registry
+from rnnlab.seeding import generator
+from rnnlab.trial import KINDS, SECTIONS, Model, Train, Trial, build
+
+
+def nested(task="copy", cell="elman", init="gaussian", seed=0, **fields) -> dict:
+    """The mapping of a trial, from the fields that matter to a test: `nested(delay=5, learning_rate=0.1)`."""
+    names = {"task": task, "cell": cell, "init": init}
+    specs = {kind: registry()[kind][names[kind]] for kind in KINDS} | {"model": Model, "train": Train}
+    mapping = {section: {"name": names[section]} if section in KINDS else {} for section in SECTIONS}
+    for name, value in fields.items():
+        section = next(section for section in SECTIONS if name in specs[section].__dataclass_fields__)
+        mapping[section][name] = value
+    return mapping | {"seed": seed}
+
+
+def trial(**fields) -> Trial:
+    """`trial(task="adding", length=7, hidden_size=33, seed=2)`; all else at its default."""
+    return build(nested(**fields), registry())
+
+
+def variants(spec: type, **fixed) -> list:
+    """One instance of a spec class for each combination of its fields that have named choices."""
+    choices = {
+        field.name: field.metadata["allowed"].choices
+        for field in dataclasses.fields(spec)
+        if field.metadata["allowed"].choices and field.name not in fixed
+    }
+    return [spec(**fixed, **dict(zip(choices, chosen, strict=True))) for chosen in itertools.product(*choices.values())]
+
+
+def spec_class(name: str, fields: list, version: int = 1) -> type:
+    """A spec that is in no folder: that of the member `name`, with `fields` as for `make_dataclass`."""
+    cls = dataclasses.make_dataclass("Spec", fields, frozen=True, namespace={"version": version})
+    cls.__module__ = f"elsewhere.{name}"
+    return cls
+
+
+def normal(purpose: str, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Independent N(0, 1) entries; another `purpose`, other entries."""
+    return torch.from_numpy(generator(0, f"test.{purpose}").standard_normal(shape)).to(dtype)
+
+
+def bits(record: Record) -> tuple:
+    """A record down to the last bit, as plain values that compare with ==; NaN equals NaN."""
+    metrics = {name: float(value).hex() for name, value in record.metrics.items()}
+    weights = {name: (tuple(values.shape), values.numpy().tobytes()) for name, values in record.weights.items()}
+    return record.key, record.step, record.status, metrics, weights, record.error
+
+
+def courses(records: Iterable[Record]) -> dict[str, list[tuple]]:
+    """The bits of all records of each trial, in their order."""
+    found: dict[str, list[tuple]] = {}
+    for record in records:
+        found.setdefault(record.key, []).append(bits(record))
+    return found

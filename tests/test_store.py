@@ -1,0 +1,194 @@
+"""The store: what is written is what is read, and writing twice changes nothing."""
+
+import json
+import sqlite3
+
+import pytest
+from builders import trial
+from safetensors.torch import load_file, save_file
+from torch import zeros
+
+from rnnlab.engine import derived, run_name
+from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED, Record
+from rnnlab.store import HOST_TAG, KEY_TAG, KIND_TAG, PID_TAG, STATUS_TAG, StoreSettings
+from rnnlab.store.reader import Reader
+from rnnlab.store.view import VIEW_TAG
+from rnnlab.store.writer import Writer
+from rnnlab.trial import BadInput
+
+
+def course(one, status=SOLVED, last=40):
+    yield Record(one.key, 0, RUNNING, {"eval/loss": 0.7, "eval/accuracy": 0.5})
+    yield Record(one.key, 20, RUNNING, {"train/loss": 0.5, "eval/loss": 0.4, "eval/accuracy": 0.9})
+    found = {"steps_to_solve": 20.0} if status == SOLVED else {}
+    yield Record(one.key, last, status, {"eval/loss": 0.1, "eval/accuracy": 1.0, "trained_steps": float(last), **found})
+
+
+def write(store, records, trials, experiment="tests", weights="both"):
+    with Writer(StoreSettings(str(store), weights), experiment, {"rnnlab.numerics": "here"}) as writer:
+        for one in trials:
+            writer.begin(one, run_name(one), derived(one))
+        for record in records:
+            writer.write(record)
+
+
+def test_a_frame_has_every_field_of_a_trial_as_it_was(store):
+    one = trial(delay=7, spectral_radius=0.8, clip_threshold=None, learning_rate=1e-3, seed=3)
+    write(store, course(one), [one])
+    row = Reader(store).frame("tests").iloc[0]
+    for name, value in one.flat().items():
+        assert row[name] == value or (value is None and row[name] != row[name]), name
+    assert row["key"] == one.key
+    assert row["status"] == SOLVED
+    assert row["run_name"] == "elman copy delay=7 gaussian rho=0.8 seed=3"
+    assert (row["distance"], row["baseline"], row["parameters"]) == (
+        10,
+        one.task.baseline,
+        64 * 4 + 64 * 64 + 64 + 3 * 64 + 3,
+    )
+    assert (row["eval/loss"], row["steps_to_solve"], row["trained_steps"]) == (0.1, 20, 40)
+    assert row["numerics"] == "here"
+
+
+def test_curves_are_read_back_point_by_point(store):
+    one = trial()
+    write(store, course(one, DIVERGED), [one])
+    run_id = Reader(store).frame("tests")["run_id"][0]
+    curve = Reader(store).curves(run_id)
+    accuracy = curve[curve["key"] == "eval/accuracy"]
+    assert list(zip(accuracy["step"], accuracy["value"], strict=True)) == [(0, 0.5), (20, 0.9), (40, 1.0)]
+
+
+def test_writing_a_course_again_after_an_interruption_changes_nothing(store):
+    one, other = trial(seed=0), trial(seed=1)
+    whole = list(course(one))
+    write(store, whole[:2], [one])
+    interrupted = Reader(store).frame("tests")
+    assert (interrupted["status"][0], len(Reader(store).unfinished())) == (RUNNING, 1)
+    write(store, [*whole, *course(other)], [one, other])
+    frame = Reader(store).frame("tests").set_index("seed")
+    assert frame.loc[0, "run_id"] == interrupted["run_id"][0]
+    curves = [Reader(store).curves(run_id).drop_duplicates() for run_id in frame["run_id"]]
+    assert curves[0].equals(curves[1])
+    assert [len(Reader(store).curves(run_id)) for run_id in frame["run_id"]] == [len(curves[0])] * 2
+    assert frame.loc[0, "status"] == frame.loc[1, "status"] == SOLVED
+
+
+def test_a_run_whose_owner_lives_is_not_taken_over(store):
+    one = trial()
+    write(store, list(course(one))[:1], [one])
+    run_id = Reader(store).frame("tests")["run_id"][0]
+    with sqlite3.connect(store) as connection:
+        connection.execute("UPDATE runs SET status = 'RUNNING' WHERE run_uuid = ?", (run_id,))
+        connection.execute("UPDATE tags SET value = '1' WHERE key = ?", (PID_TAG,))  # init, which always lives
+    connection.close()
+    write(store, course(one), [one])
+    frame = Reader(store).frame("tests")
+    assert len(frame) == 1
+    assert frame["run_id"][0] != run_id
+    assert frame["status"][0] == SOLVED
+
+
+def test_of_several_runs_of_a_trial_the_newest_finished_one_counts(store):
+    one = trial()
+    write(store, course(one, EXHAUSTED), [one])
+    write(store, course(one, SOLVED), [one])
+    write(store, [Record(one.key, 0, FAILED, error="boom")], [one])
+    frame = Reader(store).frame("tests")
+    assert list(frame["status"]) == [SOLVED]
+    assert Reader(store).finished() == {one.key: frame["run_id"][0]}
+
+
+def test_a_failed_trial_is_in_the_frame_with_its_reason_and_not_finished(store):
+    one = trial()
+    write(store, [Record(one.key, 0, FAILED, error="Traceback: boom")], [one])
+    reader = Reader(store)
+    frame = reader.frame("tests")
+    assert list(frame["status"]) == [FAILED]
+    assert reader.finished() == {}
+    assert reader.tags(frame["run_id"][0])["rnnlab.error"] == "Traceback: boom"
+
+
+def test_a_trial_belongs_to_every_sweep_that_planned_it(store):
+    one, other = trial(seed=0), trial(seed=1)
+    write(store, course(one), [one], "first")
+    with Writer(StoreSettings(str(store)), "second", {}) as writer:
+        writer.begin_sweep([one, other], ["seed"], "a note")
+    write(store, course(other), [other], "second")
+    reader = Reader(store)
+    assert reader.experiments() == ["first", "second"]
+    assert set(reader.frame("second")["key"]) == {one.key, other.key}
+    assert set(reader.frame("first")["key"]) == {one.key}
+    assert set(reader.frame("second")["experiment"]) == {"second"}
+
+
+@pytest.mark.parametrize("weights", ["both", "none"])
+def test_parameters_are_kept_as_artifacts_or_not_as_asked(store, tmp_path, weights):
+    one = trial()
+    file = tmp_path / "initial.safetensors"
+    save_file({"W_hh": zeros(2, 2)}, file)
+    with Writer(StoreSettings(str(store), weights), "tests", {}) as writer:
+        run_id = writer.begin(one, "name", {})
+        writer.write(next(course(one)), file)
+    kept = store.with_suffix(".artifacts") / "tests" / run_id / "artifacts" / "weights" / "initial.safetensors"
+    assert kept.exists() == (weights == "both")
+    if kept.exists():
+        assert load_file(kept)["W_hh"].shape == (2, 2)
+
+
+def test_runs_are_flat_named_and_tagged_and_the_view_is_prepared(store):
+    one = trial()
+    with Writer(StoreSettings(str(store)), "tests", {"rnnlab.git_commit": "abc"}) as writer:
+        writer.begin_sweep([one], ["task.delay", "seed"], "a note")
+        writer.begin(one, "a name", {})
+        for record in course(one):
+            writer.write(record)
+    tags = Reader(store).tags(Reader(store).frame("tests")["run_id"][0])
+    assert {KIND_TAG, KEY_TAG, STATUS_TAG, HOST_TAG, PID_TAG, "rnnlab.git_commit"} <= set(tags)
+    assert tags["mlflow.runName"] == "a name"
+    assert "mlflow.parentRunId" not in tags
+    with sqlite3.connect(store) as connection:
+        (view,) = connection.execute("SELECT value FROM experiment_tags WHERE key = ?", (VIEW_TAG,)).fetchone()
+        statuses = connection.execute("SELECT status FROM runs").fetchall()
+    connection.close()
+    assert json.loads(view)["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "task.delay"}]
+    assert set(statuses) == {("FINISHED",)}
+
+
+def test_a_metric_that_is_not_a_number_is_missing_in_the_frame(store):
+    one = trial()
+    write(store, [Record(one.key, 3, DIVERGED, {"eval/loss": float("nan"), "solved": 0.0})], [one])
+    row = Reader(store).frame("tests").iloc[0]
+    assert row["status"] == DIVERGED
+    assert row["eval/loss"] != row["eval/loss"]
+
+
+def test_reading_works_from_a_store_that_cannot_be_written_and_leaves_nothing_beside_it(store):
+    one = trial()
+    write(store, course(one), [one])
+    before = sorted(file.name for file in store.parent.iterdir())
+    store.chmod(0o444)
+    assert len(Reader(store).frame("tests")) == 1
+    assert sorted(file.name for file in store.parent.iterdir()) == before
+
+
+def test_reading_where_there_is_no_store_says_what_to_do(tmp_path):
+    with pytest.raises(BadInput, match=r"no store there; run a sweep first, for example: make demo"):
+        Reader(tmp_path / "none.db")
+
+
+def test_a_path_with_spaces_and_odd_letters_works(schema, tmp_path):
+    store = tmp_path / "my runs 50%" / "ö store.db"
+    one = trial()
+    write(store, course(one), [one])
+    assert list(Reader(store).frame("tests")["status"]) == [SOLVED]
+
+
+def test_an_unknown_status_is_refused_when_read(store):
+    one = trial()
+    write(store, course(one), [one])
+    with sqlite3.connect(store) as connection:
+        connection.execute("UPDATE tags SET value = 'dreaming' WHERE key = ?", (STATUS_TAG,))
+    connection.close()
+    with pytest.raises(BadInput, match="unknown status dreaming"):
+        Reader(store).frame("tests")
