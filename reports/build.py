@@ -1,0 +1,144 @@
+"""From the store to figures, tables and pages.
+
+python -m reports.build [EXPERIMENT ...] [store.path=FILE] [out=FOLDER]
+
+Writes OUT/EXPERIMENT/FIGURE.svg, .png and .csv, a page OUT/EXPERIMENT/index.html, and OUT/index.html. Without a
+name, every experiment in the store that has trials. The same store gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from reports import page, style
+from reports.figures import check, figures, title
+from reports.files import folder_name, write
+from rnnlab.trial import BadInput, unknown_key
+
+OUT = Path(__file__).parent / "out"
+KEYS = ("store.path", "out")
+DIGITS = "%.10g"  # of numbers in CSV files
+
+
+class Reader(Protocol):
+    """What is needed of `rnnlab.store.reader.Reader`."""
+
+    def experiments(self) -> list[str]:
+        """The names of the experiments in the store, sorted."""
+
+    def frame(self, experiment: str) -> pd.DataFrame:
+        """The tidy frame of one of them, sorted by key."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    experiments: tuple[str, ...] = ()
+    store: Path | None = None
+    out: Path = OUT
+
+    def command(self, experiment: str) -> str:
+        """The command that makes the page of one experiment again."""
+        store = [f"store.path={self.store}"] if self.store else []
+        return shlex.join(["python", "-m", "reports.build", experiment, *store])
+
+
+def parse(arguments: Sequence[str]) -> Request:
+    """The request; `BadInput` names every argument that cannot be understood."""
+    problems, names, paths = [], [], {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals and not argument.startswith("-"):
+            names.append(argument)
+        elif key not in KEYS:
+            problems.append(unknown_key(key, KEYS, value))
+        elif not value:
+            problems.append(f"{key}=: must be a path")
+        else:
+            paths[key] = Path(value).expanduser()
+    if problems:
+        raise BadInput(*problems)
+    return Request(tuple(dict.fromkeys(names)), paths.get("store.path"), paths.get("out", OUT))
+
+
+def chosen(reader: Reader, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The frames to draw, by experiment: those named, or all that have trials."""
+    known = reader.experiments()
+    unknown = [name for name in names if name not in known]
+    there = f"there are: {', '.join(known)}" if known else "it has none"
+    if unknown:
+        raise BadInput(*(f"experiment {name}: not in the store; {there}" for name in unknown))
+    frames = {name: reader.frame(name) for name in names or known}
+    empty = [name for name, frame in frames.items() if frame.empty]
+    if names and empty:
+        raise BadInput(*(f"experiment {name}: no trials, nothing to draw yet" for name in empty))
+    if len(empty) == len(frames):
+        raise BadInput("the store has no trials: nothing to draw yet; run a sweep first, for example: make demo")
+    return {name: frame for name, frame in frames.items() if not frame.empty}
+
+
+def build(reader: Reader, request: Request) -> list[Path]:
+    """Draw and write everything; returns the pictures' paths, and last that of the list of experiments."""
+    frames = chosen(reader, request.experiments)
+    for frame in frames.values():
+        for name, module in figures().items():
+            check(name, module, frame)
+    pictures = []
+    for experiment, frame in frames.items():
+        folder = request.out / folder_name(experiment)
+        drawings = [_drawing(name, frame, folder) for name in figures()]
+        write(folder / "index.html", page.experiment_page(experiment, frame, drawings, request.command(experiment)))
+        pictures += [folder / f"{drawing.name}.svg" for drawing in drawings]
+    first = next(iter(figures()))
+    built = [name for name in reader.experiments() if (request.out / folder_name(name) / "index.html").is_file()]
+    return [*pictures, write(request.out / "index.html", page.index_page(dict.fromkeys(built, f"{first}.svg")))]
+
+
+def _drawing(name: str, frame: pd.DataFrame, folder: Path) -> page.Drawing:
+    """Draw one figure and write its files."""
+    module = figures()[name]
+    figure, table = module.draw(frame), module.table(frame)
+    vector, _ = style.save(figure, folder, name)
+    write(folder / f"{name}.csv", table.to_csv(index=False, float_format=DIGITS, lineterminator="\n").encode())
+    return page.Drawing(
+        name, title(module), vector.read_text(encoding="utf-8"), figure.get_figwidth(), module.caption(frame), table
+    )
+
+
+def _open_store(path: Path | None) -> Reader:
+    from rnnlab.store import DEFAULT_PATH  # late: the figures do not need it
+    from rnnlab.store.reader import Reader
+
+    return Reader(path or DEFAULT_PATH)
+
+
+def main(arguments: Sequence[str], open_store: Callable[[Path | None], Reader] = _open_store) -> int:
+    """The exit status: 0, or 2 where the input is not possible, with one line for each problem."""
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(__doc__)
+        return 0
+    try:
+        request = parse(arguments)
+        paths = build(open_store(request.store), request)
+    except BadInput as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"out: {error.filename}: {error.strerror}; must be a folder that can be written", file=sys.stderr)
+        return 2
+    here = Path.cwd()
+    for path in paths:
+        print(path.relative_to(here) if path.is_relative_to(here) else path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,64 @@
+"""The x axis of figures over the dependency distance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from reports import words
+
+LABEL = "dependency distance (steps)"
+LOG_FROM = 4  # the axis is logarithmic where the largest distance is at least so many times the smallest
+
+# In units of the span between the smallest and the largest distance on the axis:
+MARGIN = 0.08  # beside the outermost distances
+DODGE = 0.022  # between the lines at one distance: else their intervals would hide each other
+LEAST_DODGE = 0.007  # the width of an interval's bar: closer, and it would hide its neighbour
+CHARACTER = 0.026  # the width of a digit in a label
+
+DODGE_SPREAD = 0.6  # of the gap between two distances: what all lines together may take
+
+
+class Axis:
+    """The axis in all panels of one task: the same limits, and lines that stand a little apart."""
+
+    def __init__(self, distances: pd.Series, lines: int) -> None:
+        tested = np.unique(distances.dropna())
+        self.log = tested[-1] >= LOG_FROM * tested[0]
+        places = self.scaled(tested)
+        self.span = np.ptp(places) or 1.0
+        self.ends = places[[0, -1]] + np.array([-1, 1]) * MARGIN * self.span
+        gap = np.diff(places).min() if len(places) > 1 else self.span
+        self.step = min(DODGE * self.span, max(LEAST_DODGE * self.span, DODGE_SPREAD * gap / lines))
+        self.middle = (lines - 1) / 2
+
+    def scaled(self, distances: np.ndarray) -> np.ndarray:
+        return np.log(distances) if self.log else np.asarray(distances, dtype=float)
+
+    def unscaled(self, places: np.ndarray) -> np.ndarray:
+        return np.exp(places) if self.log else places
+
+    def place(self, distances: pd.Series, rank: int) -> np.ndarray:
+        """Where the points of the line with this rank stand."""
+        return self.unscaled(self.scaled(distances.to_numpy()) + (rank - self.middle) * self.step)
+
+    def apply(self, ax: Axes, distances: pd.Series) -> None:
+        """Set scale and limits, and ticks at the distances tested in this panel."""
+        ticks = np.unique(distances.dropna())
+        ax.set_xscale("log" if self.log else "linear")
+        ax.set_xlim(*self.unscaled(self.ends))
+        ax.set_xticks(ticks, self.labels(ticks))
+        ax.minorticks_off()
+
+    def labels(self, ticks: np.ndarray) -> list[str]:
+        """The distances in words, none where it would touch a neighbour; the largest is always named."""
+        texts = [words.value(float(tick)) for tick in ticks]
+        free_until = np.inf
+        for i, place in reversed(list(enumerate(self.scaled(ticks)))):
+            half_width = 0.5 * (len(texts[i]) + 1) * CHARACTER * self.span
+            if place + half_width <= free_until:
+                free_until = place - half_width
+            else:
+                texts[i] = ""
+        return texts

@@ -1,0 +1,113 @@
+"""Which trials may share a panel, what the panel is called, and where it stands.
+
+Unlike trials are never pooled: every field of a trial that varies in a frame separates panels, but for the
+seed, what the figure draws inside a panel, and the one field of a task that sets its distance.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports import style, words
+from rnnlab.analysis import varying
+from rnnlab.trial import KINDS, SECTIONS
+
+ALWAYS = ("task", "train.clip_threshold", "init")  # separate panels even where they do not vary
+DISTANCE_FIELDS = ("task.delay", "task.length")  # asked first; any other field of a task that sets it will do
+TITLE_WIDTH = 40  # characters that fit above a panel
+MOST_COLUMNS = 3
+LEGEND, TITLE_LINE = 0.45, 0.16  # inches of height: a legend above all panels, a further line of a title
+
+
+def trial_fields(frame: pd.DataFrame) -> list[str]:
+    """The columns that are fields of a trial, but for the seed."""
+    return [name for name in frame.columns if name in KINDS or (name.split(".")[0] in SECTIONS and "." in name)]
+
+
+def separated(frame: pd.DataFrame, drawn: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The frame, and the columns whose values tell its panels apart; `drawn` are shown inside the panels.
+
+    In the returned frame the field that sets a task's distance is blank: the column `distance` says it.
+    """
+    blanked = frame.reset_index(drop=True)
+    fields = [name for name in trial_fields(frame) if name not in drawn]
+    for _, rows in blanked.groupby("task"):
+        name = distance_field(rows, fields)
+        if name is not None:
+            blanked[name] = blanked[name].mask(blanked.index.isin(rows.index))
+    others = [name for name in varying(blanked, fields) if name not in ALWAYS]
+    return blanked, ["task", *others, *ALWAYS[1:]]
+
+
+def distance_field(rows: pd.DataFrame, fields: Sequence[str]) -> str | None:
+    """The field of the task that sets the distance in the trials `rows`, all of one task; None if there is none.
+
+    It is one that the distance and the other fields determine: trials that agree in those agree in it too, so
+    that leaving it out pools nothing. At most one is left out; a second one separates panels.
+    """
+    varied = varying(rows, fields)
+    own = sorted((name for name in varied if name.startswith("task.")), key=lambda name: name not in DISTANCE_FIELDS)
+    for name in own:
+        others = [other for other in varied if other != name]
+        if (rows.groupby(["distance", *others], dropna=False)[name].nunique(dropna=False) == 1).all():
+            return name
+    return None
+
+
+def titles(panels: pd.DataFrame) -> list[str]:
+    """What each panel holds, in words: the task, and what tells it apart from the task's other panels.
+
+    `panels` has one row per panel and the separating fields as columns.
+    """
+    return [_wrapped(_parts(panels, panel)) for _, panel in panels.iterrows()]
+
+
+def _wrapped(parts: Sequence[str]) -> str:
+    """The parts on as few lines as hold them; lines break between parts only."""
+    whole = [part.replace(" ", "\u00a0") for part in parts]
+    lines = textwrap.wrap(" · ".join(whole), TITLE_WIDTH, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(line.strip(" ·") for line in lines).replace("\u00a0", " ")
+
+
+def _parts(panels: pd.DataFrame, panel: pd.Series) -> list[str]:
+    parts = [words.task(panel["task"])]
+    of_task = panels[panels["task"] == panel["task"]]
+    for field in panels.columns.drop("task"):
+        section = field.split(".")[0]
+        owned = section in KINDS and field not in KINDS and section in panels
+        rivals = of_task[of_task[section] == panel[section]] if owned else of_task
+        if rivals[field].nunique(dropna=False) > 1:
+            parts.append(words.part(field, panel[field]))
+    return parts
+
+
+def grid(panels: pd.DataFrame, x: str, y: str) -> tuple[Figure, list[Axes]]:
+    """A figure with one titled, empty panel for each row of `panels`, in that order; `x`, `y` name the axes."""
+    count, columns = len(panels), column_count(panels)
+    rows = -(-count // columns)
+    named = titles(panels)
+    height = style.PANEL_HEIGHT + TITLE_LINE * max(title.count("\n") for title in named)
+    figure = Figure(figsize=(style.PANEL_WIDTH * columns, rows * height + LEGEND), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, hspace=0.04, wspace=0.03)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for unused in axes[count:]:
+        unused.remove()
+    for place, title in enumerate(named):
+        axes[place].set_title(title, parse_math=False)
+        axes[place].set_xlabel(x if place + columns >= count else "")
+        axes[place].set_ylabel(y if place % columns == 0 else "")
+    return figure, axes[:count]
+
+
+def column_count(panels: pd.DataFrame) -> int:
+    """Panels that differ in nothing but the field that varies fastest stand side by side, where they fit."""
+    counts = [panels[field].nunique(dropna=False) for field in panels.columns]
+    fastest = next((count for count in reversed(counts) if count > 1), 1)
+    if fastest <= MOST_COLUMNS and len(panels) % fastest == 0:
+        return fastest
+    return 2 if len(panels) == 4 else min(len(panels), MOST_COLUMNS)

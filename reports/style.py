@@ -1,0 +1,86 @@
+"""The look of all figures, and how they become files: the same figure gives the same bytes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from reports.files import write
+
+PANEL_WIDTH, PANEL_HEIGHT = 3.3, 2.35  # inches; the width of one column of a two-column paper
+RESOLUTION = 200  # dots per inch of PNG files
+GREY = "0.45"  # of what is said beside the data
+GRID = "0.9"
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")  # beside the colours, so that a grey print can be read
+
+# Dark to light along one path of hue and lightness, as seen with any common colour vision; cut off where it
+# gets too pale for a line on white.
+ORDERED, PALEST = "plasma", 0.8
+
+LOOK = {
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 7,
+    "axes.labelsize": 8.5,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.size": 3.5,
+    "ytick.major.size": 0,
+    "xtick.major.width": 0.8,
+    "legend.fontsize": 8.5,
+    "legend.title_fontsize": 8.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.6,
+    "mathtext.fontset": "dejavusans",
+    "savefig.dpi": RESOLUTION,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "rnnlab",  # ids in SVG files come from the content, not from chance
+}
+
+
+@contextlib.contextmanager
+def look() -> Iterator[None]:
+    """Within, figures are made and saved in the house style; global settings are as before afterwards."""
+    themed = sns.plotting_context("paper") | sns.axes_style("ticks") | LOOK
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a user's matplotlibrc must not change the bytes
+        mpl.rcParams.update(themed)
+        yield
+
+
+def ordered_colours(count: int) -> list[tuple[float, float, float]]:
+    """Colours for `count` values of an ordered quantity, lowest first."""
+    stops = np.linspace(0, PALEST, count) if count > 1 else [0.35]
+    return [mpl.colormaps[ORDERED](stop)[:3] for stop in stops]
+
+
+def marker(rank: int) -> str:
+    return MARKERS[rank % len(MARKERS)]
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write `figure` as FOLDER/NAME.svg and .png, each whole or not at all."""
+    paths = []
+    for kind, stamp in {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}.items():
+        content = BytesIO()
+        with look():
+            figure.savefig(content, format=kind, metadata=stamp)
+        paths.append(write(folder / f"{name}.{kind}", content.getvalue()))
+    return paths

@@ -1,0 +1,78 @@
+"""How fields of a trial and their values read in titles, legends and captions.
+
+A field or a task without an entry here reads as its own name: a new one needs no change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+TASKS = {"copy": "copy memory", "adding": "adding problem"}
+CRITERIA = {  # what "solved" means; tests compare the numbers with those of the task modules
+    "copy": "at least 99 % of the recalled symbols right",
+    "adding": "a mean squared error below 0.01",
+}
+OWN_CRITERION = "the task's own criterion met"
+
+# A field with its value, as a part of a panel's title. Default: the field's name, then the value.
+PARTS = {
+    "cell": "{}",
+    "init": "{}",
+    "task.symbols": "{} symbols",
+    "cell.nonlinearity": "{}",
+    "model.hidden_size": "{} units",
+    "train.clip_threshold": "clip {}",
+    "train.optimizer": "{}",
+    "train.max_steps": "budget {} steps",
+    "init.spectral_radius": "radius {}",
+}
+MISSING = {"train.clip_threshold": "off"}  # what a missing value of a field means
+
+
+def task(name: str) -> str:
+    return TASKS.get(name, name.replace("_", " "))
+
+
+def criterion(name: str) -> str:
+    return CRITERIA.get(name, OWN_CRITERION)
+
+
+def value(content: object, field: str = "") -> str:
+    """One entry of a frame: 64.0 as 64, a missing one by what it means."""
+    if pd.isna(content):
+        return MISSING.get(field, "none")
+    return f"{content:.6g}" if isinstance(content, float) else str(content)
+
+
+def aligned(numbers: Sequence[float]) -> list[str]:
+    """Numbers with equally many decimals, as few as tell each exactly: 0.5, 1.0, 1.2."""
+    decimals = max(len(value(number).partition(".")[2]) for number in numbers)
+    return [value(number) if pd.isna(number) else f"{number:.{decimals}f}" for number in numbers]
+
+
+def distinct(column: pd.Series) -> list[str]:
+    """The different values of a field, sorted, a missing one last."""
+    present = sorted(column.dropna().unique())
+    missing = [None] if column.isna().any() else []
+    return [value(content, str(column.name)) for content in [*present, *missing]]
+
+
+def part(field: str, content: object) -> str:
+    """A field with its value: `clip 1`, `orthogonal`, `learning rate 0.01`."""
+    if field == "task":
+        return task(str(content))
+    default = field.rpartition(".")[2].replace("_", " ") + " {}"
+    return PARTS.get(field, default).format(value(content, field))
+
+
+def listed(contents: Iterable[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *before, final = contents
+    return f"{', '.join(before)} {last} {final}" if before else final
+
+
+def counted(number: object, noun: str) -> str:
+    """`1 seed`, `5 seeds`."""
+    return f"{number} {noun}" + ("" if str(number) == "1" else "s")

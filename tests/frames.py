@@ -1,0 +1,92 @@
+"""Synthetic frames for the tests of reports: real trials, invented outcomes.
+
+The columns are those that real trials have (`Trial.flat`); the outcomes follow a horizon that grows with the
+spectral radius, and each seed has its own luck.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+from builders import trial
+
+from rnnlab.frame import tidy
+from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED
+from rnnlab.seeding import generator
+from rnnlab.trial import Trial
+
+DELAYS = (5, 10, 20, 40, 60, 100)
+LENGTHS = (10, 20, 40, 80)
+RADII = (0.5, 0.8, 1.0, 1.2)
+INITS = ("gaussian", "orthogonal")
+HORIZON = {0.5: 6, 0.8: 22, 1.0: 55, 1.2: 90}  # steps, by spectral radius
+LUCK = 0.4  # standard deviation of the logarithm of a seed's time to solve
+
+
+def sweep(**axes) -> list[Trial]:
+    """The grid over all fields that are given as a list or tuple; others hold for every trial."""
+    lists = {name: values if isinstance(values, list | tuple | range) else [values] for name, values in axes.items()}
+    return [trial(**dict(zip(lists, point, strict=True))) for point in itertools.product(*lists.values())]
+
+
+def copy_sweep(**axes) -> list[Trial]:
+    return sweep(**{"task": "copy", "delay": DELAYS, "init": INITS, "spectral_radius": RADII, "seed": range(5)} | axes)
+
+
+def adding_sweep(**axes) -> list[Trial]:
+    return sweep(
+        **{"task": "adding", "length": LENGTHS, "init": INITS, "spectral_radius": RADII, "seed": range(5)} | axes
+    )
+
+
+def frame_of(trials: Iterable[Trial], experiment: str = "synthetic") -> pd.DataFrame:
+    """The frame that a finished sweep of these trials could have left."""
+    return tidy(pd.DataFrame([_row(one, experiment) for one in trials])).sort_values("key", ignore_index=True)
+
+
+def with_status(frame: pd.DataFrame, status: str, where: pd.Series | slice = slice(None)) -> pd.DataFrame:
+    """A copy in which the trials chosen by `where` ended otherwise."""
+    changed = frame.copy()
+    changed.loc[where, "status"] = status
+    changed.loc[where, "steps_to_solve"] = math.nan
+    return changed
+
+
+def unlucky(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy in which some trials diverged, some failed and some still run, at one point all of them."""
+    seed, radius, distance = frame["seed"], frame["init.spectral_radius"], frame["distance"]
+    frame = with_status(frame, DIVERGED, (seed == 0) & (radius == 1.2) & (distance > 15))
+    frame = with_status(frame, FAILED, (seed == 1) & (radius == 0.8) & (distance > 15))
+    frame = with_status(frame, RUNNING, (seed == 2) & (radius == 1.0) & (distance > 15))
+    return with_status(frame, RUNNING, (radius == 1.0) & (distance == distance.max()))
+
+
+def _row(one: Trial, experiment: str) -> dict[str, object]:
+    steps = _steps_to_solve(one)
+    solved = steps <= one.train.max_steps
+    return one.flat() | {
+        "run_id": one.key[:8],
+        "run_name": f"{one.flat()['task']} {one.task.label} seed={one.seed}",
+        "experiment": experiment,
+        "key": one.key,
+        "status": SOLVED if solved else EXHAUSTED,
+        "numerics": "torch 2.13.0, cpu, torch, AVX2",
+        "distance": one.task.distance,
+        "baseline": one.task.baseline,
+        "parameters": 4547,
+        "trained_steps": steps + 40 if solved else one.train.max_steps,
+        "steps_to_solve": steps if solved else None,
+        "first_passage": steps if solved else None,
+        "eval/loss": 0.004 if solved else one.task.baseline,
+        "eval/accuracy": 0.995 if solved else 0.5,
+        "eval/relative_loss": 0.006 if solved else 1.0,
+    }
+
+
+def _steps_to_solve(one: Trial) -> int:
+    """Invented: 2000 steps at the horizon, more beyond it, give or take the luck of the seed."""
+    init, task, radius = one.flat()["init"], one.flat()["task"], one.init.spectral_radius
+    horizon = HORIZON.get(radius, 30) * {"orthogonal": 1.8}.get(init, 1) * {"adding": 0.5}.get(task, 1)
+    luck = LUCK * generator(one.seed, f"{task} {one.task.distance} {init} {radius}").standard_normal()
+    return 20 * round(100 * math.exp(1.5 * (math.log(one.task.distance / horizon) + luck))) + 20

@@ -1,0 +1,223 @@
+"""A build writes whole files, the same bytes for the same store, and refuses what is not possible in one line."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from frames import adding_sweep, copy_sweep, frame_of, unlucky
+
+from reports import files
+from reports.build import OUT, Request, build, main, parse
+from reports.figures import figures, learnability
+
+COPY = frame_of(copy_sweep(seed=range(2)))
+ONE_RUN = frame_of(copy_sweep(delay=20, init="gaussian", spectral_radius=1.0, seed=0))
+
+
+class Store:
+    """What reports need of a store, without one."""
+
+    def __init__(self, **frames: pd.DataFrame) -> None:
+        self.frames = frames
+
+    def experiments(self) -> list[str]:
+        return sorted(self.frames)
+
+    def frame(self, experiment: str) -> pd.DataFrame:
+        return self.frames[experiment].copy()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def store() -> Store:
+    demo = unlucky(frame_of([*copy_sweep(seed=range(3), clip_threshold=[1.0, None]), *adding_sweep(seed=range(3))]))
+    return Store(**{"demo": demo, "empty": demo.iloc[:0], "small/../<b>x</b>": ONE_RUN})
+
+
+@pytest.fixture(scope="module")
+def built(store, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("reports")
+    build(store, Request(out=out))
+    return out
+
+
+def test_a_build_writes_the_files_of_every_experiment_that_has_trials(built):
+    names = ["index.html", *(f"{name}.{kind}" for name in figures() for kind in ("svg", "png", "csv"))]
+    folders = ["demo", files.folder_name("small/../<b>x</b>")]
+    assert set(contents(built)) == {"index.html", *(f"{folder}/{name}" for folder in folders for name in names)}
+
+
+def test_two_builds_give_the_same_bytes(store, built, tmp_path):
+    with mpl.rc_context({"lines.linewidth": 9, "font.size": 30, "svg.hashsalt": None}):  # somebody's own settings
+        build(store, Request(out=tmp_path))
+    assert contents(tmp_path) == contents(built)
+
+
+def test_the_csv_file_holds_the_table(store, built):
+    read = pd.read_csv(built / "demo" / "learnability.csv")
+    table = learnability.table(store.frame("demo"))
+    pd.testing.assert_frame_equal(read, table, check_dtype=False, rtol=1e-9)
+
+
+def test_a_page_is_whole_in_one_file(built):
+    page = (built / "demo" / "index.html").read_text()
+    assert "<svg" in page
+    assert "<?xml" not in page
+    assert not re.search(r"<(script|link|img|iframe)\b|@import|url\(\s*['\"]?http", page)
+
+
+def test_a_page_shows_caption_numbers_counts_settings_and_command(store, built):
+    frame, page = store.frame("demo"), (built / "demo" / "index.html").read_text()
+    assert learnability.caption(frame) in page
+    for status, count in frame["status"].value_counts().items():
+        assert f"<b>{count}</b> {status}" in page
+    assert "<dt>train.clip_threshold</dt><dd>1, off</dd>" in page
+    assert "<dt>task.symbols</dt><dd>3</dd>" in page
+    assert "torch 2.13.0, cpu, torch, AVX2" in page
+    assert "<pre>python -m reports.build demo</pre>" in page
+    assert page.count("<tr>") == len(learnability.table(frame)) + 1
+
+
+def test_links_lead_to_files(built):
+    for page in built.rglob("*.html"):
+        for link in re.findall(r'(?:href|src)="([^"#]+)"', page.read_text()):
+            assert (page.parent / unquote(link)).is_file(), f"{page}: {link}"
+
+
+def test_text_from_the_store_is_escaped(tmp_path):
+    evil = "<script>alert(1)</script>"
+    frame = COPY.assign(init=COPY["init"].replace("gaussian", evil), numerics=evil, **{"cell.nonlinearity": evil})
+    build(Store(**{evil: frame}), Request(out=tmp_path))
+    for page in tmp_path.rglob("*.html"):
+        assert "<script" not in page.read_text()
+    assert (tmp_path / files.folder_name(evil) / "index.html").read_text().count("&lt;script&gt;") >= 4
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../up", "/etc", "a/b", "a%2Fb", ".hidden", "plain-name_1.2", "Straße 5"])
+def test_no_experiment_is_written_outside_its_folder(name, tmp_path):
+    folder = files.folder_name(name)
+    assert (tmp_path / folder).resolve().parent == tmp_path.resolve()
+    assert unquote(folder) == name
+
+
+def test_mixed_numerics_are_named(tmp_path):
+    mixed = COPY.assign(numerics=COPY["numerics"].where(COPY["seed"] > 0, "torch 2.14.0, cpu, torch, AVX512"))
+    build(Store(mixed=mixed), Request(out=tmp_path))
+    page = (tmp_path / "mixed" / "index.html").read_text()
+    assert "computed in 2 different ways" in page
+    assert "AVX512" in page
+
+
+def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch):
+    target = files.write(tmp_path / "figure.svg", b"old")
+
+    def break_off(self, content):
+        with self.open("wb") as file:
+            file.write(content[:1])
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "write_bytes", break_off)
+    with pytest.raises(OSError, match="disk full"):
+        files.write(target, b"new")
+    assert contents(tmp_path) == {"figure.svg": b"old"}
+
+
+def test_the_list_keeps_experiments_built_before(store, tmp_path):
+    build(store, Request(("demo",), out=tmp_path))
+    build(store, Request(("small/../<b>x</b>",), out=tmp_path))
+    index = (tmp_path / "index.html").read_text()
+    assert 'href="demo/index.html"' in index
+    assert index.count("<a href") == 2
+
+
+# Command line
+
+
+def test_the_command_says_where_each_figure_is(store, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "out=here"], lambda path: store) == 0
+    assert capsys.readouterr().out.splitlines() == [f"here/demo/{name}.svg" for name in figures()] + ["here/index.html"]
+
+
+def test_arguments_are_experiments_and_paths():
+    request = parse(["b", "a", "b", "store.path=my runs/x.db"])
+    assert (request.experiments, request.store, request.out) == (("b", "a"), Path("my runs/x.db"), OUT)
+    assert request.command("a") == "python -m reports.build a 'store.path=my runs/x.db'"
+
+
+REFUSED = {
+    "an unknown experiment": (["demo", "dmeo"], "experiment dmeo: not in the store; there are: demo, empty, "),
+    "an experiment without trials": (["empty"], "experiment empty: no trials, nothing to draw yet"),
+    "an unknown key": (["store.pth=x"], "store.pth=x: unknown key; did you mean store.path? allowed: store.path, out"),
+    "an unknown option": (["--verbose"], "--verbose=: unknown key; allowed: store.path, out"),
+    "no path": (["out="], "out=: must be a path"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_possible_is_refused_in_one_line(case, store, tmp_path, capsys):
+    arguments, line = REFUSED[case]
+    assert main([*arguments[:0], f"out={tmp_path}", *arguments], lambda path: store) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(line)
+    assert printed.err.count("\n") == 1
+    assert contents(tmp_path) == {}
+
+
+def test_every_problem_has_a_line(store, capsys):
+    assert main(["a=1", "b=2", "out="], lambda path: store) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+@pytest.mark.parametrize("empty", [Store(), Store(planned=COPY.iloc[:0])])
+def test_a_store_without_trials_has_nothing_to_draw_yet(empty, tmp_path, capsys):
+    assert main([f"out={tmp_path}"], lambda path: empty) == 2
+    assert "nothing to draw yet" in capsys.readouterr().err
+
+
+def test_a_store_that_does_not_know_the_columns_is_refused_before_anything_is_written(store, tmp_path, capsys):
+    broken = Store(demo=COPY, other=COPY.drop(columns="distance"))
+    assert main([f"out={tmp_path}"], lambda path: broken) == 2
+    assert capsys.readouterr().err.startswith("figure learnability: the store's runs have no distance;")
+    assert contents(tmp_path) == {}
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_one_line(store, tmp_path, capsys):
+    (tmp_path / "taken").write_text("a file")
+    assert main([f"out={tmp_path / 'taken'}"], lambda path: store) == 2
+    assert re.fullmatch(r"out: .*taken.*; must be a folder that can be written\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "no store there"), (b"no database", "not a SQLite database")])
+def test_without_a_store_there_is_one_line_and_no_file(content, reason, tmp_path, capsys):
+    path, out = tmp_path / "runs.db", tmp_path / "out"
+    if content is not None:
+        path.write_bytes(content)
+    assert main([f"store.path={path}", f"out={out}"]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"store.path={path}: {reason}")
+    assert printed.count("\n") == 1
+    assert path.exists() == (content is not None)
+    assert not out.exists()
+
+
+def test_reports_load_neither_torch_nor_mlflow_nor_hydra():
+    code = """
+import json, sys
+from reports import build, figures
+figures.figures()
+import rnnlab.store.reader
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+"""
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "mlflow", "hydra", "omegaconf", "experiments"} & set(json.loads(loaded.stdout))
