@@ -89,7 +89,7 @@ def run(
         print_table(f"Sweep {experiment}", [*described, ("store", str(path))], settings.progress)
     outcome = Outcome(skipped=len(planned.finished), run_ids={key: finished[key] for key in planned.finished})
     with Writer(store, experiment, provenance.tags()) as writer:
-        if is_sweep:
+        if is_sweep and not {trial.key for trial in planned.trials} <= Reader(path).planned(experiment):
             writer.begin_sweep(planned.trials, planned.axes(), describe(described, command))
         if planned.pending:
             _execute(planned, workers, writer, path, settings, experiment, outcome)

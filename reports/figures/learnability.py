@@ -37,7 +37,7 @@ NEEDS = (
 )
 NOTHING_AT = -0.075  # where the marks of points without a result stand, below the rate 0
 FADED = 0.5  # opacity of what still misses trials
-LEGEND_ENTRY, LEGEND_HEIGHT = 0.75, 0.35  # inches
+LEGEND_ENTRY, LEGEND_HEIGHT = 0.62, 0.35  # inches
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -102,7 +102,7 @@ def _legends(figure: Figure, points: pd.DataFrame, names: Sequence[str], colours
     ]
     columns = min(len(lines), round(figure.get_figwidth() / LEGEND_ENTRY))
     title = r"initial spectral radius of $W_{hh}$"
-    shared = {"handletextpad": 0.4, "columnspacing": 1.4}
+    shared = {"handletextpad": 0.4, "columnspacing": 1.1, "handlelength": 1.5}
     figure.legend(handles=lines, title=title, ncols=columns, loc="outside upper center", **shared)
     missing = points["unfinished"] + points["failed"] > 0
     grey = {"color": style.GREY, "linestyle": "none"}

@@ -75,6 +75,12 @@ class Reader:
         rows = chosen.drop(columns=["mlflow_status", "started", "artifacts"]).join(params).join(metrics)
         return tidy(rows.reset_index()).sort_values("key", ignore_index=True)
 
+    def planned(self, experiment: str) -> set[str]:
+        """The keys of all trials that the experiment's sweeps planned."""
+        with self._connection() as connection:
+            sweeps = self._runs(connection, SWEEP)
+        return _planned_keys(sweeps[sweeps["experiment"] == experiment])
+
     def finished(self) -> dict[str, str]:
         """Trial key -> id of the newest run that finished it, over the whole store."""
         with self._connection() as connection:
