@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rnnlab.engine import worker_environment
 from rnnlab.model import initial
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
@@ -151,7 +152,8 @@ class Workers:
             for i, (_, theirs) in enumerate(pipes)
         ]
         for process, (_, theirs) in zip(self.processes, pipes, strict=True):
-            process.start()
+            with worker_environment():
+                process.start()
             theirs.close()  # else the pipe would outlive a worker that dies
 
     def __enter__(self) -> Workers:
