@@ -95,8 +95,9 @@ def project(parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
 
 def read_out(parameters: Mapping[str, Tensor], states: Tensor) -> Tensor:
     """(M, K, B, padded O) W_hy h + b_y of the states (M, K, B, padded H); the bias as in `project`."""
-    weights = padded(parameters["W_hy"], (1, granule(states)), (2, ALIGNMENT))
-    bias = padded(parameters["b_y"].unsqueeze(1), (1, ALIGNMENT), (2, granule(states)))
+    columns = max(2, granule(states))  # torch multiplies by a single column in another way where M = 1
+    weights = padded(parameters["W_hy"], (1, columns), (2, ALIGNMENT))
+    bias = padded(parameters["b_y"].unsqueeze(1), (1, ALIGNMENT), (2, columns))
     flat = states.flatten(1, 2)
     constant = flat.new_zeros(*flat.shape[:2], ALIGNMENT)
     constant[..., 0] = 1

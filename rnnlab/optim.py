@@ -92,7 +92,8 @@ def _adam(parameters: Tensor, gradient: Tensor, buffers: Buffers, rates: Rates, 
     first, second = ADAM_DECAYS
     mean = _decay_(buffers["mean"], first, gradient)
     square = _decay_(buffers["square"], second, gradient * gradient)
-    correction = torch.tensor([[1 - first**step, (1 - second**step) ** 0.5] for step in steps]).to(parameters)
+    corrections = [[1 - first**step, (1 - second**step) ** 0.5] for step in steps]
+    correction = torch.tensor(corrections, dtype=parameters.dtype).reshape(-1, 2)
     denominator = (square.sqrt() / correction[:, 1:]).add_(EPSILON)
     parameters.sub_(mean / denominator * (rates.learning_rate / correction[:, :1]))
 

@@ -33,13 +33,17 @@ def fit(trials: Sequence[Trial], refill: Refill = lambda free: ()) -> Iterator[R
     stack = Stack(trials)
     width = len(trials)
     yield from stack.evaluate(range(width))
-    while stack.slots:
-        yield from stack.train_to_border()
-        yield from stack.evaluate([i for i, slot in enumerate(stack.slots) if slot.step == slot.border])
-        joining = refill(width - len(stack.slots)) if len(stack.slots) < width else ()
+    while True:
+        free = width - len(stack.slots)
+        joining = refill(free) if free else ()
         if joining:
             stack.join(joining)
             yield from stack.evaluate(range(len(stack.slots) - len(joining), len(stack.slots)))
+        elif stack.slots:
+            yield from stack.train_to_border()
+            yield from stack.evaluate([i for i, slot in enumerate(stack.slots) if slot.step == slot.border])
+        else:
+            return
 
 
 @dataclass
@@ -142,7 +146,7 @@ class Stack:
         return diverged
 
     def _train_step(self) -> list[Record]:
-        """One update of every model; a trial whose loss or gradient is not finite leaves, unchanged by the step."""
+        """One update of every model; a trial whose loss, gradient or update is not finite leaves as it was before."""
         batch = self._batch("train", range(len(self.slots)), self.train.batch_size)
         outputs = forward(self.cell, self.leaves, batch.inputs, self.task.scored)
         losses = self.task.loss(outputs, at_steps(batch, self.task.scored))
@@ -154,18 +158,20 @@ class Stack:
             slot.losses.append(loss)
             slot.norms.append(norm)
             slot.clipped.append(acted)
-        finite = torch.isfinite(losses) & torch.isfinite(norms)
-        diverged: list[Record] = []
-        if not finite.all():
-            kept = finite.nonzero()[:, 0].tolist()
-            diverged = [self._end(i, DIVERGED, {}) for i, fine in enumerate(finite.tolist()) if not fine]
-            self.keep(kept)
-            gradient = gradient[finite]
-        for slot in self.slots:
-            slot.step += 1
-        steps = [slot.step for slot in self.slots]
+        before = self.parameters.clone()
+        steps = [slot.step + 1 for slot in self.slots]
         self.optimizer.update(self.parameters, gradient, self.buffers, self.rates, steps)
-        return diverged
+        finite = torch.isfinite(losses) & torch.isfinite(norms) & torch.isfinite(self.parameters).all(1)
+        self.parameters[~finite] = before[~finite]
+        for slot, fine in zip(self.slots, finite.tolist(), strict=True):
+            slot.step += fine
+        return [] if finite.all() else self._drop(finite)
+
+    def _drop(self, finite: Tensor) -> list[Record]:
+        """Let the trials leave that diverged, those where `finite` (M,) does not hold; return their records."""
+        records = [self._end(i, DIVERGED, {}) for i, fine in enumerate(finite.tolist()) if not fine]
+        self.keep(finite.nonzero()[:, 0].tolist())
+        return records
 
     def evaluate(self, places: Sequence[int]) -> list[Record]:
         """Evaluate the trials at `places` on their held-out sequences; those that end leave the stack."""

@@ -11,13 +11,14 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import math
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
+LARGEST = {int: 2**53, float: sys.float_info.max}  # what a float64 column of a frame holds exactly
 SCHEMA_VERSION = 1  # rises when the meaning of a stored trial changes: see CHANGELOG, "Results changed"
 
 Registry = Mapping[str, Mapping[str, type]]  # kind ("task", "cell", "init") -> name -> spec class
@@ -244,7 +245,7 @@ def build_spec(cls: type, values: Mapping[str, Any], prefix: str, problems: list
 
 def unknown_key(key: str, known: typing.Sequence[str], value: Any, owner: str = "") -> str:
     """The line that refuses a key nobody reads."""
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.75)
     whose = f" of {owner}" if owner else ""
     hint = f"did you mean {close[0]}? " if close else ""
     listed = ", ".join(known) if known else "none"
@@ -268,7 +269,7 @@ def _convert(value: Any, kind: type) -> Any:
         return value if isinstance(value, bool) and kind is bool else None
     if kind is str:
         return value if isinstance(value, str) else None
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float) or not abs(value) <= LARGEST[kind]:
         return None
     if kind is int:
         return int(value) if value == int(value) else None

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -49,6 +49,19 @@ def spec_class(name: str, fields: list, version: int = 1) -> type:
 def normal(purpose: str, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     """Independent N(0, 1) entries; another `purpose`, other entries."""
     return torch.from_numpy(generator(0, f"test.{purpose}").standard_normal(shape)).to(dtype)
+
+
+def torch_modules(one: Trial, weights: Mapping[str, Tensor]) -> tuple[torch.nn.RNN, torch.nn.Linear]:
+    """torch's RNN and Linear with the weights of one model, in their dtype; the second bias is 0 and not trained."""
+    dtype = weights["W_hh"].dtype
+    inputs, hidden, outputs = one.task.input_size, one.model.hidden_size, one.task.output_size
+    rnn = torch.nn.RNN(inputs, hidden, nonlinearity=one.cell.nonlinearity, dtype=dtype)
+    readout = torch.nn.Linear(hidden, outputs, dtype=dtype)
+    copied = {"weight_ih_l0": weights["W_xh"], "weight_hh_l0": weights["W_hh"], "bias_ih_l0": weights["b_h"]}
+    rnn.load_state_dict(copied | {"bias_hh_l0": torch.zeros(hidden)})
+    readout.load_state_dict({"weight": weights["W_hy"], "bias": weights["b_y"]})
+    rnn.bias_hh_l0.requires_grad_(False)
+    return rnn, readout
 
 
 def bits(record: Record) -> tuple:

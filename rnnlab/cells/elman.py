@@ -28,7 +28,7 @@ class Elman:
         if self.nonlinearity == "tanh":
             return torch.tanh(preactivation, out=out)
         if self.nonlinearity == "relu":
-            return torch.clamp(preactivation, min=0, out=out)
+            return torch.relu(preactivation) if out is None else torch.clamp(preactivation, min=0, out=out)
         return preactivation if out is None or out is preactivation else out.copy_(preactivation)
 
     def pull_back_(self, gradient: Tensor, state: Tensor) -> Tensor:

@@ -35,9 +35,15 @@ def spectral_radius(matrices: Tensor) -> Tensor:
 
 
 def _spectral_radius(matrix: Tensor) -> Tensor:
-    if not matrix.isfinite().all():
+    copied = matrix.to(torch.float64, copy=True)
+    shift = copied.abs().max()
+    if not shift.isfinite():
         return torch.tensor(torch.nan, dtype=torch.float64)
-    return torch.linalg.eigvals(matrix.to(torch.float64, copy=True)).abs().max()
+    try:
+        eigenvalues = torch.linalg.eigvals(copied)
+    except torch.linalg.LinAlgError:  # LAPACK's iteration may stall on low rank; not so on the shifted matrix
+        eigenvalues = torch.linalg.eigvals(copied + shift * torch.eye(len(copied), dtype=torch.float64)) - shift
+    return eigenvalues.abs().max()
 
 
 def standard_normal(generator: np.random.Generator, *shape: int) -> Tensor:

@@ -1,0 +1,190 @@
+"""The walls of the house, read from the source: who imports whom, what is pure, one member in each file."""
+
+import ast
+import dataclasses
+import graphlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rnnlab.registry import FOLDERS, registry
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What each module (or package) of rnnlab may import of rnnlab. A new module says here what it sees.
+SEES = {
+    "trial": "",
+    "seeding": "",
+    "record": "",
+    "provenance": "",
+    "theory": "",
+    "tasks": "trial seeding",
+    "cells": "trial",
+    "inits": "trial",
+    "registry": "trial tasks cells inits",
+    "unroll": "cells",
+    "optim": "trial",
+    "model": "trial seeding tasks cells inits unroll",
+    "train": "trial seeding record tasks cells inits unroll optim model",
+    "diagnostics": "trial seeding record tasks cells inits unroll optim model theory",
+    "frame": "trial record",
+    "sweep": "trial record frame",
+    "store": "trial record frame",
+    "analysis": "record",
+    "progress": "trial record",
+    "spool": "trial record registry",
+    "worker": "trial record registry sweep spool train provenance",
+    "engine": "trial record registry model train diagnostics sweep store frame progress provenance spool worker",
+    "config": "trial registry engine store",
+    "launch": "trial record engine store progress",
+}
+PURE = SEES.keys() - {"provenance", "store", "progress", "spool", "worker", "engine", "config", "launch"}
+OUTSIDE_TOOLS = {"hydra", "omegaconf", "mlflow", "seaborn", "matplotlib", "rich", "submitit"}
+OUTSIDE_STATE = {
+    *("os", "io", "pathlib", "shutil", "tempfile", "glob", "sqlite3", "fcntl"),  # files and environment
+    *("time", "datetime", "random", "secrets"),  # clock and chance
+    *("subprocess", "socket", "threading", "multiprocessing", "signal"),  # other processes
+}
+ONLY = {  # these packages are known to one module of rnnlab each
+    "mlflow": "store",
+    "hydra": "config",
+    "omegaconf": "config",
+    "submitit": "engine",
+    "rich": "progress",
+}
+CALLERS = {"experiments", "reports", "benchmarks", "hydra_plugins", "tests"}
+
+
+def module_of(path: Path) -> str:
+    """`rnnlab/tasks/copy.py` belongs to `tasks`, `rnnlab/trial.py` is `trial`."""
+    return path.relative_to(ROOT / "rnnlab").parts[0].removesuffix(".py")
+
+
+SOURCES = sorted((ROOT / "rnnlab").rglob("*.py"))
+MODULES = sorted({module_of(path) for path in SOURCES} - {"__init__"})
+every_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The dotted name of everything that a file imports, wherever in the file it does so."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def packages(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+def seen_in_rnnlab(path: Path) -> set[str]:
+    """The modules of rnnlab that a file imports, but for its own; `from rnnlab import __version__` is none."""
+    dotted = [name.split(".") for name in imports(path)]
+    return {parts[1] for parts in dotted if parts[0] == "rnnlab" and parts[1:] and parts[1] in MODULES} - {
+        module_of(path)
+    }
+
+
+def attributes(path: Path) -> Iterator[str]:
+    """The dotted names that a file uses, such as `torch.rand`."""
+    return (ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute))
+
+
+def test_the_source_is_found():
+    assert {"trial", "tasks", "train"} <= set(MODULES)
+    assert "trial" in seen_in_rnnlab(ROOT / "rnnlab" / "optim.py")
+    assert seen_in_rnnlab(ROOT / "rnnlab" / "registry.py") == {"trial", "tasks", "cells", "inits"}
+
+
+@every_source
+def test_a_module_sees_only_the_modules_below_it(path):
+    module = module_of(path)
+    if module == "__init__":
+        assert not seen_in_rnnlab(path)
+        return
+    assert module in SEES, f"rnnlab/{module} is new: say in SEES, in {__file__}, what it may import"
+    assert seen_in_rnnlab(path) <= set(SEES[module].split())
+
+
+def test_imports_go_one_way():
+    allowed = {module: set(seen.split()) for module, seen in SEES.items()}
+    tuple(graphlib.TopologicalSorter(allowed).static_order())  # raises CycleError
+    found = {
+        module: set().union(*(seen_in_rnnlab(path) for path in SOURCES if module_of(path) == module))
+        for module in MODULES
+    }
+    tuple(graphlib.TopologicalSorter(found).static_order())
+
+
+@every_source
+def test_rnnlab_does_not_know_its_callers(path):
+    assert not packages(path) & CALLERS
+
+
+@every_source
+def test_each_outside_tool_is_known_to_one_module(path):
+    assert not {package for package, knower in ONLY.items() if package in packages(path) and module_of(path) != knower}
+
+
+@every_source
+def test_a_pure_module_touches_no_file_clock_environment_or_tool(path):
+    if module_of(path) not in PURE:
+        return
+    assert not packages(path) & (OUTSIDE_TOOLS | OUTSIDE_STATE)
+    calls = {node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    assert not {call.id for call in calls if isinstance(call, ast.Name)} & {"open", "print", "input"}
+
+
+@every_source
+def test_no_module_draws_from_global_random_state(path):
+    drawn = set(attributes(path))
+    numpy = {name for name in drawn if name.startswith(("np.random.", "numpy.random."))}
+    assert {name.rpartition(".")[2] for name in numpy} <= {"Generator", "Philox"}
+    torch = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "manual_seed", "seed"}
+    assert not drawn & {f"torch.{name}" for name in torch}
+
+
+def test_analysis_sees_frames_and_statistics_alone():
+    outside = packages(ROOT / "rnnlab" / "analysis.py") - set(sys.stdlib_module_names)
+    assert outside <= {"numpy", "pandas", "scipy", "statsmodels", "rnnlab"}
+
+
+def test_reports_see_records_frames_and_the_store_and_nothing_that_trains():
+    for path in (ROOT / "reports").rglob("*.py"):
+        seen = {name.split(".")[1] for name in imports(path) if name.startswith("rnnlab.")}
+        assert seen <= {"analysis", "theory", "frame", "store", "record", "trial"}, path
+        assert "mlflow" not in packages(path), path
+
+
+def test_nothing_is_called_utils():
+    folders = ("rnnlab", "experiments", "reports", "benchmarks", "hydra_plugins", "tests")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    assert not [path for path in files if path.stem in {"utils", "util", "helpers", "common", "misc"}]
+
+
+def test_hydra_plugins_stays_a_namespace_that_other_packages_can_share():
+    assert not (ROOT / "hydra_plugins" / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_every_file_of_a_folder_is_one_member_with_its_source(kind):
+    files = [path for path in (ROOT / "rnnlab" / f"{kind}s").glob("*.py") if path.name != "__init__.py"]
+    assert sorted(path.stem for path in files) == sorted(registry()[kind])
+    for path in files:
+        assert "Source:" in (ast.get_docstring(ast.parse(path.read_text())) or ""), path
+        member = registry()[kind][path.stem]
+        assert member.__dataclass_params__.frozen, path
+        assert isinstance(member.version, int), path
+        assert "version" not in {field.name for field in dataclasses.fields(member)}, path
+        assert all("allowed" in field.metadata for field in dataclasses.fields(member)), (
+            f"{path}: a field without `param`"
+        )
+
+
+@every_source
+def test_every_file_says_what_it_is(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))

@@ -1,0 +1,226 @@
+"""Laws of every task in `rnnlab/tasks`. What a task claims is recomputed by its oracle, from `inputs` alone."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from oracles import known, settings_of
+from torch import Tensor
+
+from rnnlab.registry import registry
+from rnnlab.seeding import generator
+from rnnlab.tasks import Batch, Task, at_steps
+from rnnlab.tasks.adding import Adding
+from rnnlab.tasks.copy import Copy
+
+every_task = pytest.mark.parametrize(
+    "task", [task for name in registry()["task"] for task in settings_of(name)], ids=repr
+)
+
+
+def sample(task: Task, size: int = 40, purpose: str = "train", step: int = 0) -> Batch:
+    return task.sample(generator(0, purpose, step), size)
+
+
+def is_classes(batch: Batch) -> bool:
+    return not batch.targets.is_floating_point()
+
+
+def certain(task: Task, targets: Tensor) -> Tensor:
+    """(T, B, O) outputs that say `targets`, with certainty where they are classes."""
+    if targets.is_floating_point():
+        return targets
+    return 100.0 * torch.nn.functional.one_hot(targets, task.output_size).float()
+
+
+def sequence_losses(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
+    """(B,) the loss of each sequence by itself: sequences take the place of models."""
+    apart = Batch(*(field.transpose(0, 1).unsqueeze(2) for field in batch))
+    outputs = outputs.transpose(0, 1).unsqueeze(2)
+    return task.loss(outputs[:, task.scored], at_steps(apart, task.scored))
+
+
+@every_task
+def test_the_same_generator_gives_the_same_batch(task):
+    assert all(torch.equal(one, other) for one, other in zip(sample(task), sample(task), strict=True))
+
+
+@every_task
+def test_train_and_eval_and_the_steps_of_training_have_data_of_their_own(task):
+    drawn = [sample(task), sample(task, step=1), sample(task, purpose="eval")]
+    assert len({batch.inputs.numpy().tobytes() for batch in drawn}) == 3
+
+
+@every_task
+def test_a_batch_has_the_shapes_and_types_of_the_contract(task):
+    batch = sample(task, 5)
+    assert batch.mask.shape == (task.length, 5)
+    assert batch.mask.dtype == torch.bool
+    for values, size in ((batch.inputs, task.input_size), (batch.targets, task.output_size)):
+        if values.is_floating_point():
+            assert (values.dtype, values.shape) == (torch.float32, (task.length, 5, size))
+            assert values.isfinite().all()
+        else:
+            assert (values.dtype, values.shape) == (torch.int64, (task.length, 5))
+            assert values.min() >= 0
+            assert values.max() < size
+
+
+@every_task
+def test_the_mask_lies_within_the_scored_steps(task):
+    mask = sample(task).mask
+    assert mask[task.scored].any(dim=0).all(), "a sequence without a scored output"
+    mask[task.scored] = False
+    assert not mask.any()
+
+
+@every_task
+def test_the_label_names_a_parameter_and_its_value(task):
+    name, _, value = task.label.partition("=")
+    assert name in {field.name for field in dataclasses.fields(task)}
+    assert value == str(getattr(task, name))
+
+
+@every_task
+def test_an_oracle_that_sees_only_the_inputs_solves_the_task(task):
+    batch = sample(task, 200)
+    expected = known(task).oracle(task, batch.inputs)
+    assert torch.equal(expected[batch.mask], batch.targets[batch.mask])
+    outputs = certain(task, expected)[task.scored]
+    metrics = {name: value.item() for name, value in task.metrics(outputs, at_steps(batch, task.scored)).items()}
+    assert metrics["accuracy"] == 1
+    assert metrics["loss"] == pytest.approx(0, abs=1e-6)
+    assert metrics["loss"] == task.loss(outputs, at_steps(batch, task.scored)).item()
+    assert task.solved(metrics)
+
+
+@every_task
+def test_the_best_predictor_without_memory_has_the_baseline_as_its_loss_and_does_not_solve_the_task(task):
+    batch = sample(task, 20_000)
+    outputs = known(task).blind(task, batch.targets)
+    losses = sequence_losses(task, outputs, batch).double()
+    error = losses.std() / math.sqrt(len(losses))
+    assert abs(losses.mean() - task.baseline) <= 3 * error + 1e-6
+    metrics = task.metrics(outputs[task.scored], at_steps(batch, task.scored))
+    assert metrics["loss"].item() == pytest.approx(losses.mean().item(), rel=1e-4)
+    assert not task.solved({name: value.item() for name, value in metrics.items()})
+
+
+@every_task
+def test_no_constant_output_does_better_than_the_baseline(task):
+    """The best one in hindsight, chosen for each time step: class frequencies, or means."""
+    batch = sample(task, 20_000)
+    if is_classes(batch):
+        shares = torch.nn.functional.one_hot(batch.targets, task.output_size).double().mean(1, keepdim=True)
+        outputs = shares.log().expand(-1, 20_000, -1)
+    else:
+        outputs = batch.targets.double().mean(1, keepdim=True).expand(-1, 20_000, -1)
+    assert sequence_losses(task, outputs, batch).mean().item() == pytest.approx(task.baseline, rel=0.02)
+
+
+@every_task
+def test_a_scored_output_changes_with_the_input_at_each_of_its_lags_and_with_no_other(task):
+    batch = sample(task, 30)
+    inputs, changed = batch.inputs, known(task).changed(task, batch.inputs)
+    rows = task.lags(batch)
+    needed: dict[tuple[int, int], set[int]] = {tuple(place): set() for place in batch.mask.nonzero().tolist()}
+    for t, b, lag in rows.tolist():
+        needed[t, b].add(t - lag)
+    places = list(needed)
+    columns = torch.tensor([b for _, b in places])
+    outputs_at = (torch.tensor([t for t, _ in places]), torch.arange(len(places)))
+
+    def outputs(spliced: list[set[int]]) -> Tensor:
+        """The output at each place, from inputs that are changed at the steps of its set."""
+        mixed = inputs[:, columns].clone()
+        for column, steps in enumerate(spliced):
+            mixed[list(steps), column] = changed[list(steps), columns[column]]
+        return known(task).oracle(task, mixed)[outputs_at]
+
+    original = outputs([set() for _ in places])
+    elsewhere = [set(range(task.length)) - steps for steps in needed.values()]
+    assert torch.equal(outputs(elsewhere), original), "an output needs an input that is not among its lags"
+    for rank in range(max(map(len, needed.values()))):
+        single = [set(sorted(steps)[rank : rank + 1]) for steps in needed.values()]
+        differs = (outputs(single) != original).reshape(len(places), -1).any(1)
+        assert differs.tolist() == [bool(steps) for steps in single], "an output does not need one of its lags"
+
+
+@every_task
+def test_the_distance_is_the_largest_lag_that_occurs(task):
+    lags = torch.cat([task.lags(sample(task, 500, step=step))[:, 2] for step in range(4)])
+    assert lags.min() >= 0
+    assert lags.max() == task.distance
+
+
+@every_task
+def test_lags_name_scored_outputs_and_inputs_within_the_sequence(task):
+    batch = sample(task)
+    rows = task.lags(batch)
+    assert (rows.ndim, rows.shape[1], rows.dtype) == (2, 3, torch.int64)
+    t, b, lag = rows.unbind(1)
+    assert batch.mask[t, b].all()
+    assert (t - lag >= 0).all()
+    assert len(rows) == len(set(map(tuple, rows.tolist())))
+
+
+@every_task
+def test_the_loss_of_stacked_models_is_that_of_each(task):
+    batches = [at_steps(sample(task, 6, step=step), task.scored) for step in range(3)]
+    stacked = Batch(*(torch.stack(fields) for fields in zip(*batches, strict=True)))
+    shape = (*batches[0].mask.shape, task.output_size)
+    outputs = torch.from_numpy(generator(0, "test.outputs").standard_normal((3, *shape)))
+    together = task.metrics(outputs, stacked) | {"only loss": task.loss(outputs, stacked)}
+    for place, batch in enumerate(batches):
+        alone = task.metrics(outputs[place], batch) | {"only loss": task.loss(outputs[place], batch)}
+        assert {name: value[place].item() for name, value in together.items()} == pytest.approx(
+            {name: value.item() for name, value in alone.items()}, rel=1e-12
+        )
+
+
+@every_task
+def test_outputs_that_are_not_scored_do_not_count(task):
+    """Each loss and metric is the mean over the mask alone: here that of the first of two sequences."""
+    batch = at_steps(sample(task, 2), task.scored)
+    outputs = torch.from_numpy(generator(0, "test.outputs").standard_normal((*batch.mask.shape, task.output_size)))
+    half = batch._replace(mask=batch.mask & torch.tensor([True, False]))
+    first = Batch(*(field[:, :1] for field in batch))
+    for name, value in task.metrics(outputs, half).items():
+        assert value.item() == pytest.approx(task.metrics(outputs[:, :1], first)[name].item(), rel=1e-12), name
+    assert task.loss(outputs, half).item() == pytest.approx(task.loss(outputs[:, :1], first).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("delay", "published"), [(100, 0.1733), (200, 0.0945), (300, 0.0650), (500, 0.0400), (1000, 0.0204)]
+)
+def test_the_baseline_of_copy_is_that_of_arjovsky_et_al(delay, published):
+    task = Copy(delay=delay, symbols=10, alphabet=8, score="all")
+    assert task.baseline == pytest.approx(10 * math.log(8) / (delay + 20), rel=1e-12)
+    assert task.baseline == pytest.approx(published, abs=5e-5)
+    assert (task.length, task.input_size, task.output_size, task.distance) == (delay + 20, 10, 9, delay + 10)
+
+
+def test_the_baseline_of_copy_is_ln_8_where_only_the_recall_counts():
+    assert Copy(delay=300, symbols=10, alphabet=8, score="recall").baseline == pytest.approx(math.log(8), rel=1e-12)
+
+
+def test_the_baseline_of_adding_is_a_sixth():
+    assert Adding(length=50).baseline == pytest.approx(1 / 6, rel=1e-12)
+
+
+@pytest.mark.parametrize(("variant", "drawn"), [("urnn", "ab....>.."), ("exprnn", "ab.....>."), ("tcn", "ab....>>>")])
+def test_a_copy_sequence_looks_as_its_source_draws_it(variant, drawn):
+    task = Copy(delay=5, symbols=2, alphabet=2, variant=variant)
+    batch = sample(task)
+    for inputs, targets in zip(batch.inputs.T.tolist(), batch.targets.T.tolist(), strict=True):
+        assert "".join(".ab>"[symbol] for symbol in inputs)[2:] == drawn[2:]
+        assert targets == [0] * 7 + inputs[:2]
+
+
+def test_an_adding_sequence_has_one_marker_in_each_half():
+    for length in (2, 3, 8, 9):
+        markers = sample(Adding(length), 400).inputs[..., 1]
+        assert (markers[: length // 2].sum(0) == 1).all()
+        assert (markers[length // 2 :].sum(0) == 1).all()
+        assert (markers.sum(1) > 0).all(), "a step that is never marked"
