@@ -14,7 +14,7 @@ from typing import NoReturn
 import hydra
 from omegaconf import DictConfig
 
-from rnnlab import config
+from rnnlab import config, engine
 from rnnlab.launch import launch
 from rnnlab.trial import BadInput
 
@@ -26,7 +26,7 @@ def app(settings: DictConfig) -> None:
     """One trial; Hydra calls the launcher instead where there are several."""
     try:
         store, execution = config.settings_of(settings)
-        status = launch([config.trial_of(settings)], config.current_experiment(), store, execution)
+        status = launch([config.single_trial(settings)], config.current_experiment(), store, execution)
     except (BadInput, *config.HYDRA_ERRORS) as error:  # Hydra would print the command line beside it
         refuse(error)
     sys.exit(status)
@@ -39,14 +39,21 @@ def refuse(error: BaseException) -> NoReturn:
     sys.exit(2)
 
 
+def _is_flag(word: str) -> bool:
+    return word in ("-m", "--multirun") or (word.startswith("--") and "=" in word)
+
+
 def main() -> None:
     """As `app`, for the command line."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors over instead of printing them
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # -m may stand anywhere
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: not _is_flag(word))  # argparse wants them first
     try:
+        config.refuse_no_choice(sys.argv[1:])
         app()
     except (BadInput, *config.HYDRA_ERRORS) as error:
         refuse(error)
+    except KeyboardInterrupt:  # outside of training, which ends by itself
+        sys.exit(engine.INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
-from rnnlab.store import DEFAULT_PATH, address, check_readable
+from rnnlab.store import DEFAULT_PATH, address, check_readable, location
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import link
 from rnnlab.trial import BadInput, unknown_key
@@ -37,7 +38,7 @@ def arguments(words: list[str]) -> tuple[Path, int]:
     port = values["port"]
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
         raise BadInput(f"port={port}: must be an integer >= 1 and <= 65535")
-    return Path(values["store.path"]), int(port)
+    return location(values["store.path"]), int(port)
 
 
 def free_port(first: int) -> int:
@@ -81,29 +82,36 @@ def _answers(port: int) -> bool:
 
 def main() -> None:
     """Serve until Ctrl-C or a signal to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server = None
     try:
         path, wanted = arguments(sys.argv[1:])
         check_readable(path)
         reader = Reader(path)
-        numbers = reader.experiment_ids()
-        names = reader.experiments()
+        numbers, names = reader.experiment_ids(), reader.experiments()
         port = free_port(wanted)
         server = start(path, port)
+        _announce(f"http://{HOST}:{port}", {name: numbers[name] for name in names})
+        sys.exit(server.wait())
     except BadInput as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    base = f"http://{HOST}:{port}"
-    print(f"The MLflow UI is at {base} (Ctrl-C ends it). The runs of each experiment:")
-    for name in names:
-        print(f"  {name:<16} {link(base, numbers[name])}", flush=True)
-    try:
-        server.wait()
     except KeyboardInterrupt:
         print()
     finally:
-        server.terminate()
-        server.wait()
+        if server is not None:
+            server.terminate()
+            server.wait()
+
+
+def _announce(base: str, experiments: Mapping[str, str]) -> None:
+    """Print the links; `experiments` maps names to MLflow's ids."""
+    print(f"The MLflow UI is at {base} (Ctrl-C ends it). The runs of each experiment:")
+    for name, number in experiments.items():
+        print(f"  {name:<16} {link(base, number)}")
+    if not experiments:
+        print("  none yet: run a sweep first, for example: make demo")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

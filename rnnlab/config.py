@@ -22,17 +22,31 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from rnnlab.engine import EngineSettings
 from rnnlab.registry import registry
 from rnnlab.store import StoreSettings
-from rnnlab.trial import KINDS, SECTIONS, BadInput, Model, Train, Trial, build, build_spec, unknown_key
+from rnnlab.trial import (
+    KINDS,
+    SECTIONS,
+    BadInput,
+    Model,
+    Train,
+    Trial,
+    build,
+    build_spec,
+    ignored_by,
+    show,
+    unknown_key,
+)
 
 CHECKOUT = Path(__file__).parents[1]
 ADHOC = "adhoc"  # the MLflow experiment of trials that no experiment file names
 TRIAL_KEYS = (*SECTIONS, "seed")
 SETTINGS: Mapping[str, type] = {"store": StoreSettings, "engine": EngineSettings}
-HYDRA_ERRORS = (HydraException, OmegaConfBaseException)
+HYDRA_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
+DEFAULT_MEMBERS = {"task": "copy", "cell": "elman", "init": "orthogonal"}  # of conf/config.yaml, for messages
 
 
 def register() -> None:
@@ -47,7 +61,18 @@ def register() -> None:
 
 def trial_of(config: DictConfig) -> Trial:
     """The trial that a composed configuration describes."""
-    return build(_trial_part(config), registry())
+    return build({key: _plain(config[key]) for key in _keys(config)}, registry())
+
+
+def single_trial(config: DictConfig) -> Trial:
+    """The trial of a launch without a sweep; refuses a configuration that means a sweep or says a thing twice."""
+    hydra = HydraConfig.get()
+    _refuse_duplicates(OverridesParser.create().parse_overrides(list(hydra.overrides.task)))
+    axes = [*(hydra.sweeper.get("params") or ()), *(hydra.sweeper.get("grids") or ())]
+    if axes:
+        name = current_experiment()
+        raise BadInput(f"experiment={name}: has axes of a sweep, but not hydra.mode; must say hydra.mode: MULTIRUN")
+    return trial_of(config)
 
 
 def settings_of(config: DictConfig) -> tuple[StoreSettings, EngineSettings]:
@@ -84,14 +109,27 @@ def grid(
     replaced = {override.get_key_element() for override in given}
     cells: list[list[str]] = []
     problems: list[str] = []
-    for product in grids or [{}]:
-        shared = {**params, **product}
-        lines = [f"{key}={value}" for key, value in shared.items() if key not in replaced]
+    for product in _products(params, grids):
+        lines = [f"{key}={_written(value)}" for key, value in product.items() if key not in replaced]
         axes = [_axis(override, problems) for override in [*parser.parse_overrides(lines), *given]]
         cells += [list(cell) for cell in itertools.product(*axes)]
     if problems:
         raise BadInput(*dict.fromkeys(problems))
     return cells
+
+
+def _products(params: Any, grids: Any) -> list[dict[str, Any]]:
+    """The axes of each product, as the experiment file writes them."""
+    if not isinstance(params, Mapping):
+        raise BadInput(f"hydra.sweeper.params={show(params)}: must map keys to their values, such as 0,1,2")
+    if not isinstance(grids or [], list) or not all(isinstance(product, Mapping) for product in grids or []):
+        raise BadInput(f"hydra.sweeper.grids={show(grids)}: must be a list of mappings, from keys to their values")
+    return [{**params, **product} for product in grids or [{}]]
+
+
+def _written(value: Any) -> str:
+    """The values of an axis as they would stand on the command line; YAML may hold them as a list."""
+    return ",".join(map(show, value)) if isinstance(value, list) else show(value)
 
 
 def _refuse_duplicates(given: Sequence[Override]) -> None:
@@ -113,7 +151,10 @@ def _axis(override: Override, problems: list[str]) -> list[str]:
         why = "one named sweep at a time" if key == "experiment" else "is no part of a trial"
         problems.append(f"{override.input_line}: cannot be swept, {why}; axes are {', '.join(TRIAL_KEYS)}")
         return []
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    if not values:
+        problems.append(f"{override.input_line}: has no values; must have one or more")
+    return values
 
 
 def trials_of(cells: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader) -> list[Trial]:
@@ -168,7 +209,7 @@ class _Values:
 
 
 def _ignored_axes(cells: Sequence[Sequence[str]], trials: Sequence[Trial], values: _Values) -> Iterator[str]:
-    """A line for each axis of `train` that no trial of the sweep reads."""
+    """A line for each axis that no trial of the sweep reads, given its other fields."""
     if len(trials) != len(cells):  # other problems come first
         return
     settings: dict[str, set[str]] = {}
@@ -177,24 +218,33 @@ def _ignored_axes(cells: Sequence[Sequence[str]], trials: Sequence[Trial], value
             settings.setdefault(values.of(line)[0], set()).add(line)
     for key, lines in settings.items():
         section, _, name = key.partition(".")
-        if section == "train" and len(lines) > 1 and all(name in trial.train.ignored() for trial in trials):
+        if len(lines) > 1 and all(name in ignored_by(getattr(trial, section, None)) for trial in trials):
             swept = ",".join(sorted(line.partition("=")[2] for line in lines))
-            yield f"{key}={swept}: no trial of this sweep reads it (momentum is of sgd, clip_mode of a clip_threshold)"
-
-
-def _trial_part(config: DictConfig) -> dict[str, Any]:
-    return {key: _plain(config[key]) for key in TRIAL_KEYS if key in config}
+            yield f"{key}={swept}: no trial of this sweep reads it, given the other settings; must be left out"
 
 
 def _trial_node(config: DictConfig) -> DictConfig:
     """A copy of the part of a configuration that describes the trial, open to new keys."""
-    node = OmegaConf.masked_copy(config, [key for key in TRIAL_KEYS if key in config])
+    node = OmegaConf.masked_copy(config, _keys(config))
     OmegaConf.set_struct(node, False)
     return node
 
 
+def _keys(config: DictConfig) -> list[str]:
+    """The top-level keys that should describe a trial: all but those of settings and of Hydra."""
+    return [str(key) for key in config if key not in (*SETTINGS, "hydra")]
+
+
 def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def refuse_no_choice(arguments: Sequence[str]) -> None:
+    """Raise `BadInput` where a group is set to null, which Hydra answers with a traceback."""
+    groups = (*KINDS, *SETTINGS, "experiment")
+    words = [word for word in arguments if word in [f"{group}=null" for group in groups]]
+    if words:
+        raise BadInput(*(f"{word}: must name a member; leave the word out for the default" for word in words))
 
 
 def explain(error: BaseException, arguments: Sequence[str]) -> list[str]:
@@ -205,6 +255,8 @@ def explain(error: BaseException, arguments: Sequence[str]) -> list[str]:
     if isinstance(error, BadInput):
         return list(error.problems)
     text = str(error)
+    if isinstance(error, YAMLError):
+        return ["a file in conf/ is not YAML: " + " ".join(text.split())]
     if isinstance(error, MissingConfigException) and (found := re.search(r"Could not find '([^']+)'", text)):
         group, _, name = found[1].rpartition("/")
         return [f"{group}={name}: must be one of {', '.join(sorted(error.options or ()))}"]
@@ -230,15 +282,17 @@ def _explain_unknown(key: str, arguments: Sequence[str]) -> str:
         close = difflib.get_close_matches(section, groups, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         return f"{key}={value}: unknown key; {hint}allowed: {', '.join(groups)}"
-    spec, owner = _spec_of(section, given)
-    known = [f"{section}.{field.name}" for field in dataclasses.fields(spec)] if spec else []
-    return unknown_key(key, known, value, owner)
-
-
-def _spec_of(section: str, given: Mapping[str, str]) -> tuple[type | None, str]:
-    """The spec class behind a section of the configuration, and what to call it."""
     if section in KINDS:
-        default = {"task": "copy", "cell": "elman", "init": "orthogonal"}[section]
-        name = given.get(section, default)
-        return registry()[section].get(name), f"{section} {name}"
-    return {"model": Model, "train": Train, **SETTINGS}.get(section), ""
+        default = "" if "experiment" in given else DEFAULT_MEMBERS[section]  # an experiment may choose another
+        members = {given.get(section, default)} & set(registry()[section]) or set(registry()[section])
+        known = [f"{section}.{name}" for member in sorted(members) for name in _fields(registry()[section][member])]
+        if key not in known:
+            return unknown_key(key, list(dict.fromkeys(known)), value, f"{section} {' or '.join(sorted(members))}")
+        owners = [name for name, spec in registry()[section].items() if key.partition(".")[2] in _fields(spec)]
+        return f"{key}={value}: is of {section} {' or '.join(owners)}, not of the {section} chosen here"
+    spec = {"model": Model, "train": Train, **SETTINGS}.get(section)
+    return unknown_key(key, [f"{section}.{name}" for name in _fields(spec)] if spec else [], value)
+
+
+def _fields(spec: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(spec)]

@@ -25,7 +25,7 @@ from rnnlab.model import parameter_count
 from rnnlab.progress import MODES, Display, print_table
 from rnnlab.record import FAILED, Record
 from rnnlab.spool import Folder, SpoolReader
-from rnnlab.store import StoreSettings, check_usable, sweeps_of
+from rnnlab.store import StoreSettings, check_usable, location, sweeps_of
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import describe
 from rnnlab.store.writer import Writer
@@ -34,6 +34,7 @@ from rnnlab.trial import Trial, param
 
 POLL = 0.1  # seconds between looks at the spools
 FLUSH = 2.0  # seconds between batches of writes to the store
+INTERRUPTED = 130  # exit status, as a shell reports Ctrl-C
 NO_LIMIT = 60 * 24 * 365  # minutes: submitit wants a limit
 # One thread each, or workers take each other's cores. And large blocks stay with the process, in huge pages: at each
 # training step glibc would give them back and ask for them again, at 5000 page faults a step (30 % of the time).
@@ -67,11 +68,12 @@ class Outcome:
     last: dict[str, Record] = field(default_factory=dict)  # trial key -> its last record
     skipped: int = 0  # trials that the store held already
     interrupted: bool = False
+    kept_folder: Path | None = None  # with the workers' logs, where something failed
 
     @property
     def exit_status(self) -> int:
         if self.interrupted:
-            return 130  # as a shell reports Ctrl-C
+            return INTERRUPTED
         return 1 if self.statuses[FAILED] else 0
 
 
@@ -79,7 +81,7 @@ def run(
     trials: Sequence[Trial], experiment: str, store: StoreSettings, settings: EngineSettings, command: str
 ) -> Outcome:
     """Train what the store does not hold yet. Raises `BadInput` before anything is written or trained."""
-    path = Path(store.path)
+    path = location(store.path)
     check_usable(path)
     finished = Reader(path).finished() if path.exists() and settings.mode == "resume" else {}
     planned = plan(trials, finished)
@@ -90,10 +92,11 @@ def run(
         print_table(f"Sweep {experiment}", [*described, ("store", str(path))], settings.progress)
     outcome = Outcome(skipped=len(planned.finished), run_ids={key: finished[key] for key in planned.finished})
     with Writer(store, experiment, provenance.tags()) as writer:
-        if is_sweep and not {trial.key for trial in planned.trials} <= Reader(path).planned(experiment):
+        if is_sweep:
             writer.begin_sweep(planned.trials, planned.axes(), describe(described, command))
         if planned.pending:
             _execute(planned, workers, writer, path, settings, experiment, outcome)
+        writer.complete = not outcome.interrupted
     return outcome
 
 
@@ -117,7 +120,7 @@ def sorted_values(values: Sequence[object]) -> list[object]:
 
 
 def _workers(settings: EngineSettings, pending: int) -> int:
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(settings.workers or cores, pending))
 
 
@@ -155,8 +158,10 @@ def _execute(
                 lost = Record(key, 0, FAILED, error=f"its worker process ended before the trial did; see {folder.logs}")
                 _note(lost, None, pending[key], writer, outcome)
                 display.update(lost)
-    if not outcome.statuses[FAILED]:
-        shutil.rmtree(folder.root)
+    if outcome.statuses[FAILED]:
+        outcome.kept_folder = folder.root
+    else:
+        shutil.rmtree(folder.root, ignore_errors=True)  # after a second Ctrl-C a worker may still be writing
 
 
 def _note(record: Record, weights: Path | None, trial: Trial, writer: Writer, outcome: Outcome) -> None:

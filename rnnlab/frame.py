@@ -16,7 +16,7 @@ TEXT = ("run_id", "run_name", "experiment", "key", "status", "numerics", "task",
 NUMBERS = (
     "seed",
     "distance",  # steps: the largest lag that any scored output needs
-    "baseline",  # loss of the best predictor without memory
+    "baseline",  # loss of the strategy without memory
     "parameters",  # trained parameters of the network
     "model.hidden_size",
     "init.spectral_radius",

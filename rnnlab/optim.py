@@ -17,7 +17,7 @@ from rnnlab.trial import Train
 
 RMSPROP_DECAY = 0.99  # of torch.optim.RMSprop
 ADAM_DECAYS = (0.9, 0.999)  # Kingma and Ba 2015, section 2
-EPSILON = 1e-8  # of RMSprop and Adam, in torch and in the papers
+EPSILON = 1e-8  # of torch.optim.RMSprop and Adam
 
 
 class Rates(NamedTuple):
@@ -47,7 +47,7 @@ def clip_(gradient: Tensor, mode: str, threshold: Tensor) -> tuple[Tensor, Tenso
     every entry. The norm is summed in float64, so that a large gradient is not taken for an infinite one.
 
     Source: Pascanu, Mikolov, Bengio 2013, "On the difficulty of training recurrent neural networks",
-    algorithm 1 (norm); Mikolov 2012, thesis, section 3.3 (value).
+    algorithm 1 (norm); Mikolov 2012, "Statistical language models based on neural networks" (value).
     """
     norm = torch.linalg.vector_norm(gradient, dim=1, dtype=torch.float64)
     if mode == "norm":
@@ -82,7 +82,7 @@ def _sgd(parameters: Tensor, gradient: Tensor, buffers: Buffers, rates: Rates, s
 
 
 def _rmsprop(parameters: Tensor, gradient: Tensor, buffers: Buffers, rates: Rates, steps: Sequence[int]) -> None:
-    """Tieleman and Hinton 2012, lecture 6e; as `torch.optim.RMSprop` with its defaults."""
+    """Tieleman and Hinton 2012, lecture 6e, with the constants of `torch.optim.RMSprop`."""
     square = _decay_(buffers["square"], RMSPROP_DECAY, gradient * gradient)
     parameters.sub_(gradient / square.sqrt().add_(EPSILON) * rates.learning_rate)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 PACKAGES = ("rnnlab", "torch", "numpy", "hydra-core", "mlflow", "pandas")
+CODE = ("rnnlab", "conf", "experiments", "hydra_plugins")  # what a number may depend on
 KERNEL = "torch"  # the implementation of the recurrence behind `unroll.py`
 
 
@@ -37,10 +38,10 @@ def numerics() -> str:
 
 
 def git_state() -> tuple[str, bool | None]:
-    """The commit of the checkout and whether it has uncommitted changes; ("unknown", None) outside of git."""
+    """The commit of the checkout and whether its code has uncommitted changes; ("unknown", None) outside of git."""
     try:
-        commit = _git("rev-parse", "HEAD")
-        return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
+        commit = _git("rev-parse", "HEAD")  # a new task is a new file, so untracked ones count
+        return commit, bool(_git("status", "--porcelain", "--", *CODE))
     except (OSError, subprocess.CalledProcessError):
         return "unknown", None
 

@@ -15,7 +15,6 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -103,11 +102,12 @@ class SpoolWriter:
         self.file = (folder.spools / f"{worker}.jsonl").open("a")
 
     def append(self, record: Record) -> None:
-        fields: dict[str, Any] = {**asdict(record), "metrics": dict(record.metrics), "weights": None}
+        fields: dict[str, Any] = {**vars(record), "metrics": dict(record.metrics), "weights": None, "course": {}}
         if record.weights:
             file = self.weights / record.key / ("final.safetensors" if record.ended else "initial.safetensors")
             file.parent.mkdir(exist_ok=True)
-            save_file({name: tensor.contiguous() for name, tensor in record.weights.items()}, file)
+            described = {"key": record.key, "step": str(record.step), "course": json.dumps(record.course)}
+            save_file({name: tensor.contiguous() for name, tensor in record.weights.items()}, file, described)
             fields["weights"] = str(file.relative_to(self.weights))
         self.file.write(json.dumps(fields) + "\n")
         self.file.flush()
@@ -131,8 +131,8 @@ class SpoolReader:
                 for line in file:
                     if not line.endswith(b"\n"):  # still being written
                         break
-                    self.offsets[spool] = self.offsets.get(spool, 0) + len(line)
                     yield self._decode(json.loads(line))
+                    self.offsets[spool] = self.offsets.get(spool, 0) + len(line)  # after: it was dealt with
 
     def _decode(self, fields: dict[str, Any]) -> tuple[Record, Path | None]:
         weights = fields.pop("weights")

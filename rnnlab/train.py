@@ -11,6 +11,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,6 +83,11 @@ class Slot:
             self.first_passage = self.step
         self.losses, self.norms, self.clipped = [], [], []
         self.border = self.next_border()
+
+    def course(self) -> dict[str, Any]:
+        """What else decides how the trial goes on: plain values."""
+        kept = ("step", "passed", "first_passage", "losses", "norms", "clipped")
+        return {name: getattr(self, name) for name in kept}
 
     def outcome(self, status: str) -> dict[str, float]:
         """The final metrics of a trial that ends with `status`; what did not happen is absent."""
@@ -162,14 +168,17 @@ class Stack:
         steps = [slot.step + 1 for slot in self.slots]
         self.optimizer.update(self.parameters, gradient, self.buffers, self.rates, steps)
         finite = torch.isfinite(losses) & torch.isfinite(norms) & torch.isfinite(self.parameters).all(1)
-        self.parameters[~finite] = before[~finite]
         for slot, fine in zip(self.slots, finite.tolist(), strict=True):
             slot.step += fine
-        return [] if finite.all() else self._drop(finite)
+        if finite.all():
+            return []
+        self.parameters[~finite] = before[~finite]
+        return self._drop(finite)
 
     def _drop(self, finite: Tensor) -> list[Record]:
         """Let the trials leave that diverged, those where `finite` (M,) does not hold; return their records."""
-        records = [self._end(i, DIVERGED, {}) for i, fine in enumerate(finite.tolist()) if not fine]
+        lost = [i for i, fine in enumerate(finite.tolist()) if not fine]
+        records = [self._end(i, DIVERGED, {}, self.slots[i].step + 1) for i in lost]
         self.keep(finite.nonzero()[:, 0].tolist())
         return records
 
@@ -208,19 +217,30 @@ class Stack:
         metrics = slot.training_metrics() | measured
         metrics["eval/relative_loss"] = metrics["eval/loss"] / self.task.baseline
         if not math.isfinite(metrics["eval/loss"]):
-            return self._end(place, DIVERGED, metrics)
-        slot.note_evaluation(self.task.solved({name.removeprefix("eval/"): value for name, value in measured.items()}))
+            return self._end(place, DIVERGED, metrics, slot.step)
+        if slot.step % train.eval_every == 0:  # else a larger budget would not see it: it decides nothing
+            slot.note_evaluation(
+                self.task.solved({name.removeprefix("eval/"): value for name, value in measured.items()})
+            )
         if len(slot.passed) >= train.passes_to_solve:
-            return self._end(place, SOLVED, metrics)
+            return self._end(place, SOLVED, metrics, slot.step)
         if slot.step >= train.max_steps:
-            return self._end(place, EXHAUSTED, metrics)
+            return self._end(place, EXHAUSTED, metrics, slot.step)
         weights = self.weights(place) if slot.step == 0 else {}
         return Record(slot.trial.key, slot.step, RUNNING, metrics, weights)
 
-    def _end(self, place: int, status: str, metrics: dict[str, float]) -> Record:
+    def _end(self, place: int, status: str, metrics: dict[str, float], step: int) -> Record:
+        """The last record of a trial; one that ran out of budget keeps what a larger budget needs to go on."""
         slot = self.slots[place]
         final = slot.training_metrics() | metrics | slot.outcome(status)
-        return Record(slot.trial.key, slot.step, status, final, self.weights(place))
+        if status != EXHAUSTED:
+            return Record(slot.trial.key, step, status, final, self.weights(place))
+        return Record(slot.trial.key, step, status, final, self.weights(place) | self._memory(place), slot.course())
+
+    def _memory(self, place: int) -> dict[str, Tensor]:
+        """A copy of what the optimiser remembers of one model: `velocity.W_hh`, ..."""
+        rows = {name: self.layout.views(values[place : place + 1]) for name, values in self.buffers.items()}
+        return {f"{name}.{of}": view[0].clone() for name, views in rows.items() for of, view in views.items()}
 
     def _batch(self, purpose: str, places: Sequence[int], size: int) -> Batch:
         """(M, T, B, ...) the data of the trials at `places`, drawn once for all that share it."""

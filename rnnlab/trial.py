@@ -179,10 +179,15 @@ def shape_key(trial: Trial) -> str:
     return _digest(identity)
 
 
+def ignored_by(spec: Any) -> frozenset[str]:
+    """The fields of a spec without effect on the numbers, given its others; a spec may define `ignored()`."""
+    return spec.ignored() if hasattr(spec, "ignored") else frozenset()
+
+
 def _identity(trial: Trial) -> dict[str, Any]:
     identity: dict[str, Any] = {"schema": SCHEMA_VERSION, "seed": trial.seed}
     for section, spec in sections(trial):
-        ignored = spec.ignored() if hasattr(spec, "ignored") else frozenset()
+        ignored = ignored_by(spec)
         identity[section] = {
             field.name: getattr(spec, field.name)
             for field in dataclasses.fields(spec)

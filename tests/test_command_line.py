@@ -44,6 +44,13 @@ BAD = {  # words -> what the one line must say: the key, the value, what is allo
     ("-m", "seed=interval(0,3)"): "seed=interval(0,3): must be a list of values",
     ("-m", "model.hiden_size=8,8"): "model.hiden_size=8: unknown key; did you mean model.hidden_size?",
     ("-m", "task=copy,nosuch"): "task=nosuch: must be one of adding, copy",
+    ("-m", "seed=range(0)"): "seed=range(0): has no values; must have one or more",
+    ("task=null",): "task=null: must name a member",
+    ("experiment=null",): "experiment=null: must name a member",
+    ("task.delay=3", "task.delay=4"): "task.delay: is given 2 times; must be given once",
+    ("+trian.optimizer=adam",): "trian={'optimizer': 'adam'}: unknown key; did you mean train?",
+    ("seed=" + "9" * 400,): "seed=9999",
+    ("experiment=demo_adding", "+task.delay=3"): "task.delay=3: unknown key; allowed of task adding: task.length",
     ("-m", "train.optimizer=adam", "train.momentum=0.5,0.9"): "train.momentum=0.5,0.9: no trial of this sweep reads it",
     ("-m", "train.clip_threshold=null", "train.clip_mode=norm,value"): "train.clip_mode=norm,value: no trial of this",
 }
@@ -70,6 +77,36 @@ def test_bad_input_is_refused_in_one_line_before_anything_is_written(words, monk
     assert "Traceback" not in said.err
     assert said.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("name", ["a?b.db", "a#b.db", "a%20b.db", ""])
+def test_a_path_that_is_no_address_of_a_database_is_refused(name, monkeypatch, tmp_path, capsys):
+    assert command_line(monkeypatch, f"store.path='{name}'") == 2
+    assert capsys.readouterr().err.startswith(f"store.path={name}: must be the path of a file, without ")
+
+
+FILES = {  # content of an experiment file -> what the one line must say
+    "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}\ntrian: {optimizer: adam}": "trian={'optimizer': ",
+    "hydra: {mode: MULTIRUN, sweeper: {params: {seed: [0, -1]}}}": "seed=-1: must be an integer >= 0",
+    "hydra: {mode: MULTIRUN, sweeper: {params: {train.clip_threshold: [null, 0]}}}": "train.clip_threshold=0: must be",
+    "hydra: {mode: MULTIRUN, sweeper: {grids: {seed: '0,1'}}}": "hydra.sweeper.grids={'seed': '0,1'}: must be a list",
+    "hydra: {sweeper: {params: {seed: '0,1'}}}": "experiment=mine: has axes of a sweep, but not hydra.mode",
+    "hydra: {mode: MULTIRUN": "a file in conf/ is not YAML: ",
+}
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("content", FILES)
+def test_a_wrong_experiment_file_is_refused_in_one_line(content, monkeypatch, tmp_path, capsys):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{content}\n")
+    words = ("experiment=mine", f"--config-dir={tmp_path}", f"store.path={tmp_path / 'x.db'}")
+    assert command_line(monkeypatch, *words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(FILES[content])
+    assert said.count("\n") == 1
+    assert not (tmp_path / "x.db").exists()
 
 
 @pytest.mark.usefixtures("no_training")
@@ -109,6 +146,25 @@ def test_a_store_that_cannot_be_written_is_refused_and_left_as_it_was(kind, monk
     assert sorted((file, file.stat().st_size) for file in tmp_path.rglob("*")) == before
 
 
+def test_a_failure_says_why_and_where_the_logs_are(monkeypatch, store, capsys):
+    def broken(*_):
+        raise RuntimeError("the culprit")
+
+    monkeypatch.setattr("rnnlab.worker.fit", broken)
+    assert command_line(monkeypatch, *QUICK, f"store.path={store}") == 1
+    said = capsys.readouterr().err
+    assert "failed, 1 of 1 trials: RuntimeError: the culprit" in said
+    assert "logs" in said
+
+
+def test_ctrl_c_before_training_ends_with_its_own_status(monkeypatch, store, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rnnlab.config.refuse_no_choice", interrupted)
+    assert command_line(monkeypatch, *QUICK, f"store.path={store}") == engine.INTERRUPTED
+
+
 def test_one_trial_ends_with_its_status_its_step_and_its_run(monkeypatch, store, capsys):
     assert command_line(monkeypatch, *QUICK, "task.delay=20", f"store.path={store}") == 0
     said = capsys.readouterr().out
@@ -122,7 +178,8 @@ def test_the_same_trial_again_is_found_in_the_store_and_force_trains_it_again(mo
     command_line(monkeypatch, *words)
     first = Reader(store).frame("adhoc")
     command_line(monkeypatch, *words)
-    assert f"already in the store, run {first['run_id'][0]}" in capsys.readouterr().out
+    found = f"exhausted at step 4 of at most 4, run {first['run_id'][0]}, in the store already"
+    assert found in capsys.readouterr().out
     command_line(monkeypatch, *words, "engine.mode=force")
     second = Reader(store).frame("adhoc")
     assert second["run_id"][0] != first["run_id"][0]
@@ -156,7 +213,7 @@ def test_the_command_works_as_a_process_and_leaves_nothing_but_the_store(tmp_pat
     assert {file.name for file in checkout.iterdir()} == before
     assert {file.name for file in (tmp_path / "a").iterdir()} == {
         "store.db",
-        "store.artifacts",
-        "store.lock",
-        "store.sweeps",
+        "store.db.artifacts",
+        "store.db.lock",
+        "store.db.sweeps",
     }

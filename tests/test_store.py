@@ -10,7 +10,7 @@ from torch import zeros
 
 from rnnlab.engine import derived, run_name
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED, Record
-from rnnlab.store import HOST_TAG, KEY_TAG, KIND_TAG, PID_TAG, STATUS_TAG, StoreSettings
+from rnnlab.store import HOST_TAG, KEY_TAG, KIND_TAG, PID_TAG, STATUS_TAG, StoreSettings, artifacts_of
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import VIEW_TAG
 from rnnlab.store.writer import Writer
@@ -74,6 +74,43 @@ def test_writing_a_course_again_after_an_interruption_changes_nothing(store):
     assert frame.loc[0, "status"] == frame.loc[1, "status"] == SOLVED
 
 
+def test_a_run_whose_fields_were_never_written_gets_them_when_it_is_taken_over(store):
+    one = trial(delay=9)
+    with Writer(StoreSettings(str(store)), "tests", {}) as writer:
+        log_batch = writer.client.log_batch
+        writer.client.log_batch = lambda *_, **__: None  # killed between two writes
+        writer.begin(one, "name", {})
+        writer.client.log_batch = log_batch
+    write(store, course(one), [one])
+    frame = Reader(store).frame("tests")
+    assert (len(frame), frame["task.delay"][0], frame["status"][0]) == (1, 9, SOLVED)
+
+
+def test_the_same_plan_again_goes_on_in_the_same_run(store):
+    one, other = trial(seed=0), trial(seed=1)
+    for done in (False, True):
+        with Writer(StoreSettings(str(store)), "tests", {}) as writer:
+            writer.begin_sweep([one, other], ["seed"], "a note")
+            writer.complete = done
+        (run_id,) = Reader(store).plans("tests")
+        with sqlite3.connect(store) as connection:
+            (status,) = connection.execute("SELECT status FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()
+        connection.close()
+        assert status == ("FINISHED" if done else "KILLED")
+
+
+def test_the_plan_of_a_sweep_is_found_where_the_store_was_moved(store, tmp_path):
+    one, other = trial(seed=0), trial(seed=1)
+    with Writer(StoreSettings(str(store)), "tests", {}) as writer:
+        writer.begin_sweep([one, other], ["seed"], "a note")
+    write(store, course(one), [one], "elsewhere")
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for file in (store, artifacts_of(store)):
+        file.rename(moved / file.name)
+    assert list(Reader(moved / store.name).frame("tests")["key"]) == [one.key]
+
+
 def test_a_run_whose_owner_lives_is_not_taken_over(store):
     one = trial()
     write(store, list(course(one))[:1], [one])
@@ -130,7 +167,7 @@ def test_parameters_are_kept_as_artifacts_or_not_as_asked(store, tmp_path, weigh
     with Writer(StoreSettings(str(store), weights), "tests", {}) as writer:
         run_id = writer.begin(one, "name", {})
         writer.write(next(course(one)), file)
-    kept = store.with_suffix(".artifacts") / "tests" / run_id / "artifacts" / "weights" / "initial.safetensors"
+    kept = artifacts_of(store) / "tests" / run_id / "artifacts" / "weights" / "initial.safetensors"
     assert kept.exists() == (weights == "both")
     if kept.exists():
         assert load_file(kept)["W_hh"].shape == (2, 2)
@@ -143,6 +180,7 @@ def test_runs_are_flat_named_and_tagged_and_the_view_is_prepared(store):
         writer.begin(one, "a name", {})
         for record in course(one):
             writer.write(record)
+        writer.complete = True
     tags = Reader(store).tags(Reader(store).frame("tests")["run_id"][0])
     assert {KIND_TAG, KEY_TAG, STATUS_TAG, HOST_TAG, PID_TAG, "rnnlab.git_commit"} <= set(tags)
     assert tags["mlflow.runName"] == "a name"
@@ -178,7 +216,7 @@ def test_reading_where_there_is_no_store_says_what_to_do(tmp_path):
 
 
 def test_a_path_with_spaces_and_odd_letters_works(schema, tmp_path):
-    store = tmp_path / "my runs 50%" / "ö store.db"
+    store = tmp_path / "my runs" / "ö store.db"
     one = trial()
     write(store, course(one), [one])
     assert list(Reader(store).frame("tests")["status"]) == [SOLVED]

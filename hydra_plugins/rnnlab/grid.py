@@ -18,10 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 class GridSweeper(Sweeper):
     """A product of axes (`params`), or a union of products (`grids`)."""
 
-    def __init__(self, params: DictConfig, grids: Any, max_batch_size: int | None = None) -> None:
-        self.params = OmegaConf.to_container(params)
-        self.grids = OmegaConf.to_container(grids) if grids else None
-        self.max_batch_size = max_batch_size
+    def __init__(self, params: DictConfig, grids: Any) -> None:
+        self.params = _plain(params)
+        self.grids = _plain(grids)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context = hydra_context
@@ -57,10 +56,14 @@ class StackLauncher(Launcher):
         return []
 
 
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+
+
 def _register() -> None:
     here = "hydra_plugins.rnnlab.grid"
     store = ConfigStore.instance()
-    sweeper = {"_target_": f"{here}.GridSweeper", "params": {}, "grids": None, "max_batch_size": None}
+    sweeper = {"_target_": f"{here}.GridSweeper", "params": {}, "grids": None}
     store.store(group="hydra/sweeper", name="rnnlab", node=sweeper, provider="rnnlab")
     store.store(group="hydra/launcher", name="rnnlab", node={"_target_": f"{here}.StackLauncher"}, provider="rnnlab")
 

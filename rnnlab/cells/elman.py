@@ -1,6 +1,6 @@
 """The vanilla recurrent cell: h_t = f(W_xh x_t + W_hh h_{t-1} + b_h), with f tanh, relu or identity.
 
-Source: Elman 1990, "Finding structure in time", p. 183; the form is that of `torch.nn.RNN`, whose two biases
+Source: Elman 1990, "Finding structure in time"; the form is that of `torch.nn.RNN`, whose two biases
 are one here.
 """
 

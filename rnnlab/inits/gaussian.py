@@ -3,7 +3,8 @@
 For equal seeds the matrix is the same at every radius, up to its scale: comparisons along the radius are
 paired. Before scaling, the radius tends to 1 with H when the entries have variance 1/H (the circular law).
 
-Source: Ginibre 1965; scaling to a set spectral radius as in Jaeger 2001, "The echo state approach", section 4.
+Source: Ginibre 1965, "Statistical ensembles of complex, quaternion, and real matrices"; scaling to a set spectral
+radius as in Jaeger 2001, "The echo state approach to analysing and training recurrent neural networks".
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A random orthogonal matrix (uniform, by Haar measure), times the spectral radius asked for.
 
-Source: Saxe, McClelland, Ganguli 2014, "Exact solutions to the nonlinear dynamics of learning", section 3;
-Mezzadri 2007, "How to generate random matrices from the classical compact groups", section 5 (the signs).
+Source: Saxe, McClelland, Ganguli 2014, "Exact solutions to the nonlinear dynamics of learning in deep linear
+neural networks", section 3;
+Mezzadri 2007, "How to generate random matrices from the classical compact groups" (the signs).
 """
 
 from __future__ import annotations

@@ -32,19 +32,27 @@ class StoreSettings:
     weights: str = param("both", choices=("both", "none"))  # which parameters of a run are kept as artifacts
 
 
+def location(text: str) -> Path:
+    """The store that a user means by `store.path=TEXT`."""
+    unusable = sorted(set(text) & set("?#%"))  # they mean something else in the address of a database
+    if unusable or not text.strip():
+        raise BadInput(f"store.path={text}: must be the path of a file, without {' '.join(unusable or '?#%')}")
+    return Path(text).expanduser()
+
+
 def artifacts_of(path: Path) -> Path:
     """The folder of the runs' artifacts."""
-    return path.with_suffix(".artifacts")
+    return path.with_name(path.name + ".artifacts")
 
 
 def lock_of(path: Path) -> Path:
     """The file whose lock a process holds while it writes to the store."""
-    return path.with_suffix(".lock")
+    return path.with_name(path.name + ".lock")
 
 
 def sweeps_of(path: Path) -> Path:
     """The folder in which sweeps keep their state while they run."""
-    return path.with_suffix(".sweeps")
+    return path.with_name(path.name + ".sweeps")
 
 
 def address(path: Path) -> str:

@@ -22,6 +22,7 @@ from rnnlab.store import (
     STATUS_TAG,
     SWEEP,
     TRIAL,
+    artifacts_of,
     check_readable,
     connect,
 )
@@ -63,10 +64,9 @@ class Reader:
         A trial belongs to the experiment when it was run in it or when one of its sweeps planned it, wherever
         in the store its run lives. Of several runs of a key the newest finished one counts, else the newest.
         """
+        planned = frozenset().union(*self.plans(experiment).values())
         with self._connection() as connection:
             runs = self._runs(connection, TRIAL)
-            sweeps = self._runs(connection, SWEEP)
-            planned = _planned_keys(sweeps[sweeps["experiment"] == experiment])
             runs = runs[(runs["experiment"] == experiment) | runs["key"].isin(planned)]
             chosen = _one_per_key(runs).set_index("run_id")
             params = _wide(pd.read_sql_query(PARAMS, connection), chosen.index).replace(NOTHING, None)
@@ -75,11 +75,22 @@ class Reader:
         rows = chosen.drop(columns=["mlflow_status", "started", "artifacts"]).join(params).join(metrics)
         return tidy(rows.reset_index()).sort_values("key", ignore_index=True)
 
-    def planned(self, experiment: str) -> set[str]:
-        """The keys of all trials that the experiment's sweeps planned."""
+    def plans(self, experiment: str) -> dict[str, frozenset[str]]:
+        """Run of each of the experiment's sweeps, in their order -> the keys of the trials that it planned."""
         with self._connection() as connection:
             sweeps = self._runs(connection, SWEEP)
-        return _planned_keys(sweeps[sweeps["experiment"] == experiment])
+        sweeps = sweeps[sweeps["experiment"] == experiment]
+        return {run_id: self._plan(experiment, run_id, uri) for run_id, uri in sweeps[["run_id", "artifacts"]].values}
+
+    def result(self, run_id: str) -> tuple[str, int]:
+        """(status, step) of a finished run: the step that solved it, or the last one."""
+        query = (
+            "SELECT key, value FROM latest_metrics WHERE run_uuid = ? AND key IN ('steps_to_solve', 'trained_steps')"
+        )
+        with self._connection() as connection:
+            steps = dict(connection.execute(query, (run_id,)).fetchall())
+        step = steps.get("steps_to_solve", steps.get("trained_steps"))
+        return self.tags(run_id)[STATUS_TAG], int(step or 0)
 
     def finished(self) -> dict[str, str]:
         """Trial key -> id of the newest run that finished it, over the whole store."""
@@ -115,8 +126,16 @@ class Reader:
     def experiment_ids(self) -> dict[str, str]:
         """Name -> MLflow id of the experiments."""
         with self._connection() as connection:
+            if not _has_runs(connection):
+                return {}
             rows = connection.execute("SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active'")
             return {name: str(number) for name, number in rows.fetchall()}
+
+    def _plan(self, experiment: str, run_id: str, uri: str) -> frozenset[str]:
+        """The keys in a sweep's plan, which lies beside the store even where the two were moved together."""
+        beside = artifacts_of(self.path) / experiment / run_id / "artifacts" / PLAN_FILE
+        file = beside if beside.is_file() else Path(unquote(urlparse(uri).path)) / PLAN_FILE
+        return frozenset(json.loads(file.read_text())["keys"]) if file.is_file() else frozenset()
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -124,7 +143,7 @@ class Reader:
             yield connection
 
     def _runs(self, connection: sqlite3.Connection, kind: str) -> pd.DataFrame:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
+        if not _has_runs(connection):
             names = "run_id run_name mlflow_status started artifacts experiment key status numerics"
             return pd.DataFrame(columns=names.split())
         return pd.read_sql_query(RUNS, connection, params=(kind,))
@@ -142,11 +161,6 @@ def _wide(long: pd.DataFrame, run_ids: pd.Index) -> pd.DataFrame:
     return long[long["run_id"].isin(run_ids)].pivot(index="run_id", columns="key", values="value")
 
 
-def _planned_keys(sweeps: pd.DataFrame) -> set[str]:
-    """The keys of all trials that these sweeps planned, from their plan artifacts."""
-    keys: set[str] = set()
-    for uri in sweeps["artifacts"]:
-        file = Path(unquote(urlparse(uri).path)) / PLAN_FILE
-        if file.is_file():
-            keys.update(json.loads(file.read_text())["keys"])
-    return keys
+def _has_runs(connection: sqlite3.Connection) -> bool:
+    """Whether the database has MLflow's tables."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone() is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import socket
 import sqlite3
@@ -31,6 +32,7 @@ from rnnlab.store import (
     address,
     artifacts_of,
     connect,
+    location,
     lock_of,
 )
 from rnnlab.store.reader import Reader
@@ -65,36 +67,46 @@ class Writer:
     """
 
     def __init__(self, settings: StoreSettings, experiment: str, tags: Mapping[str, str]) -> None:
-        self.path = Path(settings.path)
+        self.path = location(settings.path)
         self.keeps_weights = settings.weights == "both"
         self.tags = {**tags, HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
         self.open: dict[str, OpenRun] = {}
         self.sweep_run = ""
+        self.complete = False  # whether the launch did all that it planned; set by the caller
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(lock_of(self.path))
         with self.lock:
             self.client = _client(self.path)
             self.experiment_id = self._experiment(experiment)
-            self.abandoned = self._abandoned(experiment)
+            self.reader = Reader(self.path)
+            self.experiment = experiment
+            self.abandoned = self._abandoned()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self.flush()
         with self.lock:
             for run in self.open.values():
                 self.client.set_terminated(run.run_id, "KILLED")
             if self.sweep_run:
-                self.client.set_terminated(self.sweep_run, "FINISHED" if kind is None and not self.open else "KILLED")
+                self.client.set_terminated(self.sweep_run, "FINISHED" if self.complete else "KILLED")
             with closing(connect(self.path, "rw")) as connection:  # the store is one file again
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def begin_sweep(self, trials: Sequence[Trial], axes: Sequence[str], note: str) -> None:
-        """Record what this launch plans: a run of its own, with the keys of all its trials."""
-        plan = {"keys": [trial.key for trial in trials], "trials": [trial.mapping() for trial in trials]}
+        """Record what this launch plans: a run with the keys of all its trials; the same plan again goes on in it."""
+        keys = [trial.key for trial in trials]
+        plan = {"keys": keys, "trials": [trial.mapping() for trial in trials]}
         with self.lock:
             self.client.set_experiment_tag(self.experiment_id, VIEW_TAG, view_state(axes))
+            planned = frozenset(keys)
+            same = [run for run, found in self.reader.plans(self.experiment).items() if found == planned]
+            if same:
+                self.sweep_run = same[-1]
+                self.client.update_run(self.sweep_run, status="RUNNING")
+                return
             tags = {**self.tags, KIND_TAG: SWEEP, NOTE_TAG: note}
             run = self.client.create_run(self.experiment_id, tags=tags, run_name=f"sweep of {len(trials)} trials")
             self.sweep_run = run.info.run_id
@@ -108,13 +120,14 @@ class Writer:
         tags = {**self.tags, KIND_TAG: TRIAL, KEY_TAG: trial.key, STATUS_TAG: RUNNING}
         with self.lock:
             run = self.abandoned.pop(trial.key, None)
-            if run is None:
+            if run is not None:
+                run = self.client.get_run(run.info.run_id)  # as it is now: another launch may have been faster
+            if run is None or _owner_lives(run.data.tags, run.info.status):
                 run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
-                params = {**trial.flat(), **derived}
-                self.client.log_batch(run.info.run_id, params=[_param(key, value) for key, value in params.items()])
             else:
                 self.client.update_run(run.info.run_id, status="RUNNING")
-                self.client.log_batch(run.info.run_id, tags=_tags(tags))
+            params = [_param(key, value) for key, value in {**trial.flat(), **derived}.items()]
+            self.client.log_batch(run.info.run_id, params=params, tags=_tags(tags))
         self.open[trial.key] = OpenRun(run.info.run_id, run.info.start_time, _artifacts(run.info.artifact_uri))
         return run.info.run_id
 
@@ -147,12 +160,13 @@ class Writer:
 
     def _write_points(self, run: OpenRun, tags: Mapping[str, str] | None = None) -> None:
         """Write the points noted for a run, and with the last of them its tags."""
-        points, run.points = [_metric(*point, run.started) for point in run.points], []
+        points = [_metric(*point, run.started) for point in run.points]
         while len(points) > MAX_METRICS:
             self.client.log_batch(run.run_id, metrics=points[:MAX_METRICS])
             points = points[MAX_METRICS:]
         if points or tags:
             self.client.log_batch(run.run_id, metrics=points, tags=_tags(tags or {}))
+        run.points.clear()
 
     def _experiment(self, name: str) -> str:
         found = self.client.get_experiment_by_name(name)
@@ -163,13 +177,12 @@ class Writer:
             raise BadInput(f"experiment={name}: was deleted in the store; restore it there or take another name")
         return found.experiment_id
 
-    def _abandoned(self, experiment: str) -> dict[str, Run]:
+    def _abandoned(self) -> dict[str, Run]:
         """Trial key -> a run that its owner left unfinished and that can go on; mends runs that only look so."""
-        reader = Reader(self.path)
-        for run_id in reader.ended_but_running():
+        for run_id in self.reader.ended_but_running():
             self.client.set_terminated(run_id, "FINISHED")
-        left = reader.unfinished()
-        left = left[left["experiment"] == experiment]
+        left = self.reader.unfinished()
+        left = left[left["experiment"] == self.experiment]
         runs = [self.client.get_run(run_id) for run_id in left["run_id"]]
         return {run.data.tags[KEY_TAG]: run for run in runs if not _owner_lives(run.data.tags, run.info.status)}
 
@@ -230,4 +243,6 @@ def _tags(values: Mapping[str, str]) -> list[Any]:
 def _metric(name: str, value: float, step: int, started: int) -> Metric:
     from mlflow.entities import Metric
 
-    return Metric(name, value, started + step, step)
+    return Metric(
+        name, value if math.isfinite(value) else math.nan, started + step, step
+    )  # inf would be stored as 1.8e308

@@ -57,7 +57,7 @@ class Task(Protocol):
 
     @property
     def baseline(self) -> float:
-        """Expected loss of the best predictor without memory, in the units of `loss`."""
+        """Expected loss of the strategy without memory that the literature compares with, in the units of `loss`."""
 
     @property
     def label(self) -> str:
@@ -87,7 +87,7 @@ def at_steps(batch: Batch, steps: slice) -> Batch:
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """(...) mean of `values` (..., T, B) where `mask` holds."""
-    kept = (values * mask).flatten(-2)
+    kept = torch.where(mask, values, 0).flatten(-2)
     return kept.sum(-1) / mask.flatten(-2).sum(-1)
 
 
