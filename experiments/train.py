@@ -16,7 +16,10 @@ from omegaconf import DictConfig
 
 from rnnlab import config, engine
 from rnnlab.launch import launch
+from rnnlab.store.writer import StoreFailure
 from rnnlab.trial import BadInput
+
+EXPECTED = (BadInput, StoreFailure, *config.HYDRA_ERRORS)  # errors that a line explains; others are ours
 
 config.register()
 
@@ -27,13 +30,16 @@ def app(settings: DictConfig) -> None:
     try:
         store, execution = config.settings_of(settings)
         status = launch([config.single_trial(settings)], config.current_experiment(), store, execution)
-    except (BadInput, *config.HYDRA_ERRORS) as error:  # Hydra would print the command line beside it
+    except EXPECTED as error:  # Hydra would print the command line beside it
         refuse(error)
     sys.exit(status)
 
 
 def refuse(error: BaseException) -> NoReturn:
-    """Print each problem of the input as one line and end with exit status 2."""
+    """Print each problem of the input as one line and end with exit status 2; a store that failed gives 1."""
+    if isinstance(error, StoreFailure):
+        print(f"{error}; the same command goes on when the cause is gone", file=sys.stderr)
+        sys.exit(1)
     for line in config.explain(error, sys.argv[1:]):
         print(line, file=sys.stderr)
     sys.exit(2)
@@ -50,7 +56,7 @@ def main() -> None:
     try:
         config.refuse_no_choice(sys.argv[1:])
         app()
-    except (BadInput, *config.HYDRA_ERRORS) as error:
+    except EXPECTED as error:
         refuse(error)
     except KeyboardInterrupt:  # outside of training, which ends by itself
         sys.exit(engine.INTERRUPTED)

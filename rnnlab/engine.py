@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,50 +127,80 @@ def _workers(settings: EngineSettings, pending: int) -> int:
 def _execute(
     planned: Plan, workers: int, writer: Writer, path: Path, settings: EngineSettings, title: str, outcome: Outcome
 ) -> None:
-    pending = {trial.key: trial for trial in planned.pending}
-    sweeps_of(path).mkdir(exist_ok=True)
-    folder = Folder(Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=sweeps_of(path))))
-    owner = folder.create(list(pending.values()), settings.stack_size, workers)
+    """Train what is pending in a folder of its own, which stays only where something failed."""
+    with writer.lock:
+        folder = _new_folder(sweeps_of(path))
+        owner = folder.create(planned.pending, settings.stack_size, workers)
     mode = settings.progress if len(planned.trials) > 1 else "quiet"
-    with owner, Display(mode, len(planned.trials), len(planned.finished), title) as display:
-        spool = SpoolReader(folder)
-
-        def drain() -> None:
-            for record, weights in spool.new():
-                _note(record, weights, pending[record.key], writer, outcome)
-                display.update(record)
-            display.refresh()
-
+    with (
+        owner,
+        Display(mode, len(planned.trials), len(planned.finished), title) as display,
+    ):
+        collector = _Collector(folder, planned.pending, writer, display, outcome)
         try:
-            started = time.monotonic()
-            at_work = worker.work(folder) if workers == 1 else _processes(folder, workers)
-            with contextlib.closing(at_work):
-                for _ in at_work:
-                    drain()
-                    if time.monotonic() - started > FLUSH:
-                        writer.flush()
-                        started = time.monotonic()
+            with contextlib.closing(worker.work(folder) if workers == 1 else _processes(folder, workers)) as at_work:
+                collector.collect_while(at_work)
         except KeyboardInterrupt:
             outcome.interrupted = True
-        drain()
-        for key in [key for key in pending if key not in outcome.last or not outcome.last[key].ended]:
-            if not outcome.interrupted:
-                lost = Record(key, 0, FAILED, error=f"its worker process ended before the trial did; see {folder.logs}")
-                _note(lost, None, pending[key], writer, outcome)
-                display.update(lost)
+        collector.collect()
+        if not outcome.interrupted:
+            collector.note_lost(f"its worker process ended before the trial did; see {folder.logs}")
     if outcome.statuses[FAILED]:
         outcome.kept_folder = folder.root
     else:
         shutil.rmtree(folder.root, ignore_errors=True)  # after a second Ctrl-C a worker may still be writing
 
 
-def _note(record: Record, weights: Path | None, trial: Trial, writer: Writer, outcome: Outcome) -> None:
-    if record.key not in outcome.run_ids:
-        outcome.run_ids[record.key] = writer.begin(trial, run_name(trial), derived(trial))
-    writer.write(record, weights)
-    outcome.last[record.key] = record
-    if record.ended:
-        outcome.statuses[record.status] += 1
+def _new_folder(sweeps: Path) -> Folder:
+    """A new folder in `sweeps`; those of launches that are no more are removed."""
+    sweeps.mkdir(exist_ok=True)
+    for old in map(Folder, sweeps.iterdir()):
+        if old.owner.exists() and old.owner_is_gone():
+            shutil.rmtree(old.root, ignore_errors=True)
+    return Folder(Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=sweeps)))
+
+
+class _Collector:
+    """Takes what the workers report to the store, to the display and to the outcome of the launch."""
+
+    def __init__(
+        self, folder: Folder, trials: Sequence[Trial], writer: Writer, display: Display, outcome: Outcome
+    ) -> None:
+        self.spool = SpoolReader(folder)
+        self.trials = {trial.key: trial for trial in trials}
+        self.writer, self.display, self.outcome = writer, display, outcome
+
+    def collect_while(self, at_work: Iterable[None]) -> None:
+        """Collect whenever `at_work` yields, and write what was noted every `FLUSH` seconds."""
+        flushed = time.monotonic()
+        for _ in at_work:
+            self.collect()
+            if time.monotonic() - flushed > FLUSH:
+                self.writer.flush()
+                flushed = time.monotonic()
+
+    def collect(self) -> None:
+        """Take note of all records that are new."""
+        for record, weights in self.spool.new():
+            self._note(record, weights)
+        self.display.refresh()
+
+    def note_lost(self, reason: str) -> None:
+        """Record the trials without an end as failed."""
+        for key in self.trials:
+            if key not in self.outcome.last or not self.outcome.last[key].ended:
+                self._note(Record(key, 0, FAILED, error=reason), None)
+
+    def _note(self, record: Record, weights: Path | None) -> None:
+        outcome = self.outcome
+        if record.key not in outcome.run_ids:
+            trial = self.trials[record.key]
+            outcome.run_ids[record.key] = self.writer.begin(trial, run_name(trial), derived(trial))
+        self.writer.write(record, weights)
+        outcome.last[record.key] = record
+        if record.ended:
+            outcome.statuses[record.status] += 1
+        self.display.update(record)
 
 
 def run_name(trial: Trial) -> str:

@@ -1,5 +1,6 @@
 """The train command: what a user types, what it answers, and what it refuses."""
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -132,8 +133,6 @@ def test_a_store_that_cannot_be_written_is_refused_and_left_as_it_was(kind, monk
         (tmp_path / "locked").mkdir(mode=0o555)
         path = tmp_path / "locked" / "deep" / "store.db"
     else:
-        import sqlite3
-
         connection = sqlite3.connect(path)
         connection.execute("CREATE TABLE recipes (name)")
         connection.close()
@@ -155,6 +154,23 @@ def test_a_failure_says_why_and_where_the_logs_are(monkeypatch, store, capsys):
     said = capsys.readouterr().err
     assert "failed, 1 of 1 trials: RuntimeError: the culprit" in said
     assert "logs" in said
+
+
+def test_a_store_that_fails_while_it_is_written_is_one_line_and_the_same_command_goes_on(monkeypatch, store, capsys):
+    def full(*_, **__):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    words = (*QUICK, "-m", "seed=0,1", "engine.workers=1", "engine.progress=quiet", f"store.path={store}")
+    with monkeypatch.context() as patched:
+        patched.setattr("mlflow.MlflowClient.log_batch", full)
+        assert command_line(monkeypatch, *words) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"store.path={store}: could not be written (database or disk is full); the same command")
+    assert said.count("\n") == 1
+    assert command_line(monkeypatch, *words) == 0
+    frame = Reader(store).frame("adhoc")
+    assert list(frame["status"]) == ["exhausted"] * 2
+    assert set(frame["task"]) == {"copy"}
 
 
 def test_ctrl_c_before_training_ends_with_its_own_status(monkeypatch, store, capsys):

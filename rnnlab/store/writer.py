@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -9,8 +10,7 @@ import os
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -49,6 +49,10 @@ NOTE_TAG = "mlflow.note.content"  # shown by the UI as Markdown
 ERROR_LENGTH = 4000  # characters of a traceback that a tag keeps
 
 
+class StoreFailure(Exception):
+    """The store could not be written; what was written before is whole, and the same launch goes on from there."""
+
+
 @dataclass
 class OpenRun:
     """A run that this process is writing."""
@@ -75,7 +79,7 @@ class Writer:
         self.complete = False  # whether the launch did all that it planned; set by the caller
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(lock_of(self.path))
-        with self.lock:
+        with self._writing():
             self.client = _client(self.path)
             self.experiment_id = self._experiment(experiment)
             self.reader = Reader(self.path)
@@ -85,21 +89,38 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        with contextlib.suppress(*([StoreFailure] if kind else [])):  # one failure is enough to report
+            self._close()
+
+    def _close(self) -> None:
+        """Write the rest and mark what has not ended as such."""
         self.flush()
-        with self.lock:
+        with self._writing():
             for run in self.open.values():
                 self.client.set_terminated(run.run_id, "KILLED")
             if self.sweep_run:
                 self.client.set_terminated(self.sweep_run, "FINISHED" if self.complete else "KILLED")
-            with closing(connect(self.path, "rw")) as connection:  # the store is one file again
+            with contextlib.closing(connect(self.path, "rw")) as connection:  # the store is one file again
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Within, this process alone writes to the store; raises `StoreFailure` where that does not work."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with self.lock:
+                yield
+        except (MlflowException, sqlite3.Error, OSError) as error:
+            said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            raise StoreFailure(f"store.path={self.path}: could not be written ({said[0]})") from error
 
     def begin_sweep(self, trials: Sequence[Trial], axes: Sequence[str], note: str) -> None:
         """Record what this launch plans: a run with the keys of all its trials; the same plan again goes on in it."""
         keys = [trial.key for trial in trials]
         plan = {"keys": keys, "trials": [trial.mapping() for trial in trials]}
-        with self.lock:
+        with self._writing():
             self.client.set_experiment_tag(self.experiment_id, VIEW_TAG, view_state(axes))
             planned = frozenset(keys)
             same = [run for run, found in self.reader.plans(self.experiment).items() if found == planned]
@@ -118,7 +139,7 @@ class Writer:
     def begin(self, trial: Trial, name: str, derived: Mapping[str, float]) -> str:
         """Create the trial's run, or take over the one that an interrupted launch left; return its id."""
         tags = {**self.tags, KIND_TAG: TRIAL, KEY_TAG: trial.key, STATUS_TAG: RUNNING}
-        with self.lock:
+        with self._writing():
             run = self.abandoned.pop(trial.key, None)
             if run is not None:
                 run = self.client.get_run(run.info.run_id)  # as it is now: another launch may have been faster
@@ -139,13 +160,14 @@ class Writer:
         run = self.open[record.key]
         run.points += [(name, value, record.step) for name, value in record.metrics.items()]
         if weights is not None and self.keeps_weights:
-            run.artifacts.log_artifact(str(weights), "weights")
+            with self._writing():
+                run.artifacts.log_artifact(str(weights), "weights")
         if record.ended:
             self._end(record)
 
     def flush(self) -> None:
         """Write all that was noted."""
-        with self.lock:
+        with self._writing():
             for run in self.open.values():
                 self._write_points(run)
 
@@ -153,7 +175,7 @@ class Writer:
         tags = {STATUS_TAG: record.status}
         if record.error:
             tags |= {"rnnlab.error": record.error[-ERROR_LENGTH:], NOTE_TAG: f"```\n{record.error}\n```"}
-        with self.lock:
+        with self._writing():
             run = self.open.pop(record.key)
             self._write_points(run, tags)
             self.client.set_terminated(run.run_id, "FAILED" if record.status == FAILED else "FINISHED")
@@ -199,7 +221,7 @@ def _client(path: Path) -> MlflowClient:
     try:
         client = MlflowClient(address(path))
         client.search_experiments(max_results=1)
-        with closing(connect(path, "rw")) as connection:
+        with contextlib.closing(connect(path, "rw")) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
     except (MlflowException, sqlite3.Error) as error:
         raise BadInput(f"store.path={path}: MLflow cannot use it ({str(error).splitlines()[0]})") from error
