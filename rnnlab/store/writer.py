@@ -215,8 +215,8 @@ def _client(path: Path) -> MlflowClient:
     from mlflow import MlflowClient  # takes a second
     from mlflow.exceptions import MlflowException
 
-    for name in ("mlflow", "alembic"):  # they announce each step of making the schema
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("mlflow", "alembic"):  # they tell each step of making the schema; what fails, we tell
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
     try:
         client = MlflowClient(address(path))
