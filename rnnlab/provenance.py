@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 PACKAGES = ("rnnlab", "torch", "numpy", "hydra-core", "mlflow", "pandas")
+CPU_LISTING = Path("/proc/cpuinfo")
 CODE = ("rnnlab", "conf", "experiments", "hydra_plugins")  # what a number may depend on
 KERNEL = "torch"  # the implementation of the recurrence behind `unroll.py`
 
@@ -33,8 +34,15 @@ def tags() -> dict[str, str]:
 
 
 def numerics() -> str:
-    """The tag within which results are equal to the bit: torch, device, kernel and instruction set."""
-    return f"torch {torch.__version__}, cpu, {KERNEL}, {torch.backends.cpu.get_cpu_capability()}"
+    """The tag within which results are equal to the bit: torch, device, kernel, maker and instruction set.
+
+    The maker of the processor is part of it, as MKL chooses its code by that too.
+    """
+    maker = platform.machine()
+    if CPU_LISTING.exists():
+        makers = [line for line in CPU_LISTING.read_text().splitlines() if line.startswith("vendor_id")]
+        maker = makers[0].split(":")[1].strip() if makers else maker
+    return f"torch {torch.__version__}, cpu, {KERNEL}, {maker}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def git_state() -> tuple[str, bool | None]:
