@@ -1,6 +1,7 @@
 # rnnlab: `make demo` and `make test` need nothing but git, make and Python >= 3.11.
 PYTHON ?= python3
 STORE ?= runs/rnnlab.db
+OUT ?= reports/out
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -21,16 +22,16 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## run the two demo sweeps and draw their figures, 3 minutes
-	$(BIN)/python -m experiments.train experiment=demo_copy store.path=$(STORE)
-	$(BIN)/python -m experiments.train experiment=demo_adding store.path=$(STORE)
-	$(BIN)/python -m reports.build demo_copy demo_adding store.path=$(STORE)
+	$(BIN)/python -m experiments.train experiment=demo_copy "store.path=$(STORE)"
+	$(BIN)/python -m experiments.train experiment=demo_adding "store.path=$(STORE)"
+	$(BIN)/python -m reports.build demo_copy demo_adding "store.path=$(STORE)" "out=$(OUT)"
 	@echo "Browse the runs:  make ui"
 
 ui: $(READY) ## the MLflow UI on 127.0.0.1
-	@$(BIN)/python -m experiments.ui store.path=$(STORE)
+	@$(BIN)/python -m experiments.ui "store.path=$(STORE)"
 
 report: $(READY) ## regenerate all figures from the store
-	@$(BIN)/python -m reports.build store.path=$(STORE)
+	@$(BIN)/python -m reports.build "store.path=$(STORE)" "out=$(OUT)"
 
 test: $(READY) ## run all tests
 	$(BIN)/python -m pytest

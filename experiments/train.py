@@ -59,6 +59,7 @@ def main() -> None:
     except EXPECTED as error:
         refuse(error)
     except KeyboardInterrupt:  # outside of training, which ends by itself
+        print("interrupted; the same command goes on", file=sys.stderr)
         sys.exit(engine.INTERRUPTED)
 
 

@@ -82,6 +82,9 @@ def _answers(port: int) -> bool:
 
 def main() -> None:
     """Serve until Ctrl-C or a signal to end."""
+    if "--help" in sys.argv[1:]:
+        print(__doc__)
+        sys.exit(0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = None
     try:

@@ -110,8 +110,12 @@ def _describe(planned: Plan, workers: int, stack_size: int) -> list[tuple[str, s
     ]
     if planned.pending:
         widths = f"stacks of up to {min(stack_size, math.ceil(len(shapes[0]) / workers))}"
-        rows.append(("execution", f"{len(shapes)} shapes, {widths}, {workers} worker{'s' if workers > 1 else ''}"))
+        rows.append(("execution", f"{_counted(len(shapes), 'shape')}, {widths}, {_counted(workers, 'worker')}"))
     return rows
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def sorted_values(values: Sequence[object]) -> list[object]:

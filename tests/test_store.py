@@ -1,7 +1,10 @@
 """The store: what is written is what is read, and writing twice changes nothing."""
 
+import contextlib
 import json
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from builders import trial
@@ -10,11 +13,15 @@ from torch import zeros
 
 from rnnlab.engine import derived, run_name
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED, Record
-from rnnlab.store import HOST_TAG, KEY_TAG, KIND_TAG, PID_TAG, STATUS_TAG, StoreSettings, artifacts_of
+from rnnlab.store import HOST_TAG, KEY_TAG, KIND_TAG, PID_TAG, STATUS_TAG, StoreSettings, artifacts_of, check_readable
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import VIEW_TAG
 from rnnlab.store.writer import Writer
 from rnnlab.trial import BadInput
+
+
+VIEW_OF_TESTS = """SELECT value FROM experiment_tags JOIN experiments USING (experiment_id)
+                   WHERE experiments.name = 'tests' AND key = ?"""
 
 
 def course(one, status=SOLVED, last=40):
@@ -111,6 +118,42 @@ def test_the_plan_of_a_sweep_is_found_where_the_store_was_moved(store, tmp_path)
     assert list(Reader(moved / store.name).frame("tests")["key"]) == [one.key]
 
 
+def test_looking_at_a_store_leaves_the_locks_of_this_process_in_place(store):
+    """Closing any file handle on a database drops the POSIX locks of the whole process on it; SQLite knows, we must."""
+    attempt = f"import sqlite3; sqlite3.connect({str(store)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        check_readable(store)
+        Reader(store).experiments()
+        other = subprocess.run([sys.executable, "-c", attempt], capture_output=True, text=True)
+    assert "database is locked" in other.stderr
+
+
+def test_a_launch_that_comes_and_goes_does_not_disturb_another(store):
+    one, other = trial(seed=0), trial(seed=1)
+    with Writer(StoreSettings(str(store)), "tests", {}) as writer:
+        writer.begin(one, "name", {})
+        code = f"""
+from rnnlab.store import StoreSettings
+from rnnlab.store.writer import Writer
+with Writer(StoreSettings({str(store)!r}), "another", dict()):
+    pass
+"""
+        subprocess.run([sys.executable, "-c", code], check=True)
+        for record in course(one):
+            writer.write(record)
+    write(store, course(other), [other])
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert list(Reader(store).frame("tests")["status"]) == [SOLVED, SOLVED]
+
+
+def test_an_experiment_without_a_sweep_has_a_view_too(store):
+    write(store, [], [])
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        assert len(connection.execute(VIEW_OF_TESTS, (VIEW_TAG,)).fetchall()) == 1
+
+
 def test_a_run_whose_owner_lives_is_not_taken_over(store):
     one = trial()
     write(store, list(course(one))[:1], [one])
@@ -186,7 +229,7 @@ def test_runs_are_flat_named_and_tagged_and_the_view_is_prepared(store):
     assert tags["mlflow.runName"] == "a name"
     assert "mlflow.parentRunId" not in tags
     with sqlite3.connect(store) as connection:
-        (view,) = connection.execute("SELECT value FROM experiment_tags WHERE key = ?", (VIEW_TAG,)).fetchone()
+        (view,) = connection.execute(VIEW_OF_TESTS, (VIEW_TAG,)).fetchone()
         statuses = connection.execute("SELECT status FROM runs").fetchall()
     connection.close()
     assert json.loads(view)["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "task.delay"}]

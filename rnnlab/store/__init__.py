@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -14,7 +15,6 @@ from rnnlab.trial import BadInput, param
 
 DEFAULT_PATH = Path(__file__).parents[2] / "runs" / "rnnlab.db"
 LOCK_TIMEOUT = 20.0  # seconds to wait for another process that is writing
-SQLITE_HEADER = b"SQLite format 3\0"
 
 # Tags and descriptions of runs. The names without prefix are those that the MLflow UI shows well.
 KIND_TAG, KEY_TAG, STATUS_TAG, NUMERICS_TAG = "rnnlab.kind", "rnnlab.key", "status", "rnnlab.numerics"
@@ -110,33 +110,30 @@ def _problem_of_file(path: Path) -> str:
     if _read_only(path):
         return "the file is read-only; must be a store that can be written"
     try:
-        connection = connect(path, "rw")
-        try:
+        with contextlib.closing(connect(path, "rw")) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()
-        finally:
-            connection.close()
     except sqlite3.Error as error:
         return f"cannot be written ({error}); must be a store that can be written"
     return _problem_of_folder(path.absolute().parent)  # SQLite keeps its journal beside the file
 
 
 def _problem_of_format(path: Path) -> str:
+    """Why the file at `path` is not a store.
+
+    Only SQLite may open it: the system drops all locks that a process has on a file when the process closes
+    the file anywhere, also those of a connection in use; the database would then be damaged by the next writer.
+    """
     if not path.is_file():
         return "not a file; must be a SQLite database, or a path where one can be created"
+    if path.stat().st_size == 0:  # perhaps another process is about to fill it
+        return "" if lock_of(path).exists() else "an empty file; must be a SQLite database, or a new path"
     try:
-        with path.open("rb") as file:
-            header = file.read(len(SQLITE_HEADER))
-        if header == b"" and lock_of(path).exists():  # another process is about to fill it
-            return ""
-        if header != SQLITE_HEADER:
-            return "not a SQLite database; must be one, or a path where one can be created"
-        connection = connect(path, "ro")
-        try:
+        with contextlib.closing(connect(path, "ro")) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        finally:
-            connection.close()
-    except (OSError, sqlite3.Error) as error:
+    except sqlite3.DatabaseError as error:
+        if "not a database" in str(error):
+            return "not a SQLite database; must be one, or a path where one can be created"
         return f"cannot be read ({error}); must be a SQLite database"
     if tables and not {"alembic_version", "experiments", "runs"} <= tables:
         return "a database of another program; must be one that MLflow made"

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 MAX_METRICS = 1000  # in one call of MLflow's API
+PLAIN_VIEW = ("task", "init", "init.spectral_radius", "seed")  # what the UI shows before there is a sweep
 NOTE_TAG = "mlflow.note.content"  # shown by the UI as Markdown
 ERROR_LENGTH = 4000  # characters of a traceback that a tag keeps
 
@@ -101,8 +102,8 @@ class Writer:
                 self.client.set_terminated(run.run_id, "KILLED")
             if self.sweep_run:
                 self.client.set_terminated(self.sweep_run, "FINISHED" if self.complete else "KILLED")
-            with contextlib.closing(connect(self.path, "rw")) as connection:  # the store is one file again
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(self.path, "rw")) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the store is one file again, if nobody minds
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -193,10 +194,12 @@ class Writer:
     def _experiment(self, name: str) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            location = artifacts_of(self.path.absolute()) / name
-            return self.client.create_experiment(name, artifact_location=location.as_uri())
+            folder = artifacts_of(self.path.absolute()) / name
+            found = self.client.get_experiment(self.client.create_experiment(name, artifact_location=folder.as_uri()))
         if found.lifecycle_stage != "active":
             raise BadInput(f"experiment={name}: was deleted in the store; restore it there or take another name")
+        if VIEW_TAG not in found.tags:
+            self.client.set_experiment_tag(found.experiment_id, VIEW_TAG, view_state(PLAIN_VIEW))
         return found.experiment_id
 
     def _abandoned(self) -> dict[str, Run]:
