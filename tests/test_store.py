@@ -19,7 +19,6 @@ from rnnlab.store.view import VIEW_TAG
 from rnnlab.store.writer import Writer
 from rnnlab.trial import BadInput
 
-
 VIEW_OF_TESTS = """SELECT value FROM experiment_tags JOIN experiments USING (experiment_id)
                    WHERE experiments.name = 'tests' AND key = ?"""
 
