@@ -12,6 +12,7 @@ import sys
 from typing import NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from rnnlab import config, engine
@@ -29,7 +30,7 @@ def app(settings: DictConfig) -> None:
     """One trial; Hydra calls the launcher instead where there are several."""
     try:
         store, execution = config.settings_of(settings)
-        status = launch([config.single_trial(settings)], config.current_experiment(), store, execution)
+        status = launch([config.single_trial(settings)], config.experiment_of(HydraConfig.get()), store, execution)
     except EXPECTED as error:  # Hydra would print the command line beside it
         refuse(error)
     sys.exit(status)

@@ -70,8 +70,9 @@ def single_trial(config: DictConfig) -> Trial:
     _refuse_duplicates(OverridesParser.create().parse_overrides(list(hydra.overrides.task)))
     axes = [*(hydra.sweeper.get("params") or ()), *(hydra.sweeper.get("grids") or ())]
     if axes:
-        name = current_experiment()
-        raise BadInput(f"experiment={name}: has axes of a sweep, but not hydra.mode; must say hydra.mode: MULTIRUN")
+        raise BadInput(
+            f"experiment={experiment_of(hydra)}: has axes of a sweep, but not hydra.mode; must say hydra.mode: MULTIRUN"
+        )
     return trial_of(config)
 
 
@@ -84,14 +85,9 @@ def settings_of(config: DictConfig) -> tuple[StoreSettings, EngineSettings]:
     return built[0], built[1]
 
 
-def experiment_of(config: DictConfig) -> str:
-    """The name of the experiment file in use, else `adhoc`. `config` holds the node `hydra`."""
-    return config.hydra.runtime.choices.get("experiment") or ADHOC
-
-
-def current_experiment() -> str:
-    """As `experiment_of`, for the job that Hydra runs now."""
-    return HydraConfig.get().runtime.choices.get("experiment") or ADHOC
+def experiment_of(hydra: Any) -> str:
+    """The name of the experiment file in use, else `adhoc`, from the configuration's node `hydra`."""
+    return hydra.runtime.choices.get("experiment") or ADHOC
 
 
 def grid(

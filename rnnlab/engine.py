@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import submitit
 
@@ -30,7 +31,7 @@ from rnnlab.store.reader import Reader
 from rnnlab.store.view import describe
 from rnnlab.store.writer import Writer
 from rnnlab.sweep import Plan, by_shape, plan
-from rnnlab.trial import Trial, param
+from rnnlab.trial import Trial, param, show
 
 POLL = 0.1  # seconds between looks at the spools
 FLUSH = 2.0  # seconds between batches of writes to the store
@@ -102,11 +103,12 @@ def run(
 
 def _describe(planned: Plan, workers: int, stack_size: int) -> list[tuple[str, str]]:
     """What is planned, as (what, value) pairs."""
-    axes = {name: sorted({trial.flat().get(name) for trial in planned.trials}, key=str) for name in planned.axes()}
+    columns = [trial.flat() for trial in planned.trials]
+    axes = {name: _by_size({column.get(name) for column in columns}) for name in planned.axes()}
     shapes = by_shape(planned.pending)
     rows = [
         ("trials", f"{len(planned.trials)}: {len(planned.finished)} finished already, {len(planned.pending)} to run"),
-        *((name, ", ".join(map(str, sorted_values(values)))) for name, values in axes.items()),
+        *((name, ", ".join(map(show, values))) for name, values in axes.items()),
     ]
     if planned.pending:
         widths = f"stacks of up to {min(stack_size, math.ceil(len(shapes[0]) / workers))}"
@@ -118,7 +120,7 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + "s" * (number != 1)
 
 
-def sorted_values(values: Sequence[object]) -> list[object]:
+def _by_size(values: Iterable[Any]) -> list[Any]:
     """Numbers by size, then text, then what is missing."""
     return sorted(values, key=lambda v: (v is None, isinstance(v, str), v if isinstance(v, int | float) else 0, str(v)))
 
@@ -215,7 +217,7 @@ def run_name(trial: Trial) -> str:
 
 
 def derived(trial: Trial) -> dict[str, float]:
-    """What follows from a trial's fields and is stored beside them (`rnnlab.frame.DERIVED`)."""
+    """What follows from a trial's fields and is stored beside them, as columns of the frame."""
     task = trial.task
     return {"distance": task.distance, "baseline": task.baseline, "parameters": parameter_count(trial)}
 

@@ -29,7 +29,6 @@ NUMBERS = (
     "eval/accuracy",
     "eval/relative_loss",  # eval/loss over baseline
 )
-DERIVED = ("distance", "baseline", "parameters")  # stored beside the fields of a trial; they follow from them
 
 
 def tidy(rows: pd.DataFrame) -> pd.DataFrame:

@@ -36,7 +36,7 @@ def test_the_configuration_file_states_the_defaults_of_the_specs():
     node = composed()
     assert OmegaConf.to_container(node.model) == dataclasses.asdict(Model())
     assert OmegaConf.to_container(node.train) == dataclasses.asdict(Train())
-    assert config.trial_of(node) == trial(init="orthogonal")
+    assert config.trial_of(node) == trial(**config.DEFAULT_MEMBERS)
     assert config.settings_of(node) == (StoreSettings(), EngineSettings())
     assert config.settings_of(node)[0].path == str(DEFAULT_PATH)
 

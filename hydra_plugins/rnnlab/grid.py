@@ -50,7 +50,7 @@ class StackLauncher(Launcher):
 
         settings = settings_of(self.config)
         trials = trials_of(job_overrides, self.config, self.hydra_context.config_loader)
-        status = launch(trials, experiment_of(self.config), *settings)
+        status = launch(trials, experiment_of(self.config.hydra), *settings)
         if status:
             sys.exit(status)
         return []
