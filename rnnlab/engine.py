@@ -26,7 +26,8 @@ from rnnlab.model import parameter_count
 from rnnlab.progress import MODES, Display, print_table
 from rnnlab.record import FAILED, Record
 from rnnlab.spool import Folder, SpoolReader
-from rnnlab.store import StoreSettings, check_usable, location, sweeps_of
+from rnnlab.store import Place, StoreSettings, place_of
+from rnnlab.store.kinds import kind_of
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import describe
 from rnnlab.store.writer import Writer
@@ -82,21 +83,21 @@ def run(
     trials: Sequence[Trial], experiment: str, store: StoreSettings, settings: EngineSettings, command: str
 ) -> Outcome:
     """Train what the store does not hold yet. Raises `BadInput` before anything is written or trained."""
-    path = location(store.path)
-    check_usable(path)
-    finished = Reader(path).finished() if path.exists() and settings.mode == "resume" else {}
+    place = place_of(store)
+    kind_of(place).check_usable(place)
+    finished = Reader(place).finished() if settings.mode == "resume" and kind_of(place).exists(place) else {}
     planned = plan(trials, finished)
     workers = _workers(settings, len(planned.pending))
     is_sweep = len(planned.trials) > 1
     described = _describe(planned, workers, settings.stack_size)
     if is_sweep:
-        print_table(f"Sweep {experiment}", [*described, ("store", str(path))], settings.progress)
+        print_table(f"Sweep {experiment}", [*described, ("store", place.shown)], settings.progress)
     outcome = Outcome(skipped=len(planned.finished), run_ids={key: finished[key] for key in planned.finished})
     with Writer(store, experiment, provenance.tags()) as writer:
         if is_sweep:
             writer.begin_sweep(planned.trials, planned.axes(), describe(described, command))
         if planned.pending:
-            _execute(planned, workers, writer, path, settings, experiment, outcome)
+            _execute(planned, workers, writer, place, settings, experiment, outcome)
         writer.complete = not outcome.interrupted
     return outcome
 
@@ -131,11 +132,11 @@ def _workers(settings: EngineSettings, pending: int) -> int:
 
 
 def _execute(
-    planned: Plan, workers: int, writer: Writer, path: Path, settings: EngineSettings, title: str, outcome: Outcome
+    planned: Plan, workers: int, writer: Writer, place: Place, settings: EngineSettings, title: str, outcome: Outcome
 ) -> None:
     """Train what is pending in a folder of its own, which stays only where something failed."""
     with writer.lock:
-        folder = _new_folder(sweeps_of(path))
+        folder = _new_folder(place.sweeps)
         owner = folder.create(planned.pending, settings.stack_size, workers)
     mode = settings.progress if len(planned.trials) > 1 else "quiet"
     with (
@@ -159,7 +160,7 @@ def _execute(
 
 def _new_folder(sweeps: Path) -> Folder:
     """A new folder in `sweeps`; those of launches that are no more are removed."""
-    sweeps.mkdir(exist_ok=True)
+    sweeps.mkdir(parents=True, exist_ok=True)
     for old in map(Folder, sweeps.iterdir()):
         if old.owner.exists() and old.owner_is_gone():
             shutil.rmtree(old.root, ignore_errors=True)

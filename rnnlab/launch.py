@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from rnnlab import engine
 from rnnlab.progress import summary
 from rnnlab.record import FAILED
-from rnnlab.store import StoreSettings, location
+from rnnlab.store import StoreSettings, place_of, without_password
 from rnnlab.store.reader import Reader
 from rnnlab.trial import Trial
 
 
 def launch(trials: Sequence[Trial], experiment: str, store: StoreSettings, execution: engine.EngineSettings) -> int:
     """Train the trials, write how it ended to stdout and what failed to stderr, and return the exit status."""
-    command = shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]])
+    command = without_password(shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]]))
     outcome = engine.run(trials, experiment, store, execution, command)
     line = _line_of_trial(trials[0], outcome, store) if len(trials) == 1 else _line_of_sweep(experiment, outcome)
     sys.stdout.write(line + "\n")
@@ -32,7 +32,7 @@ def _line_of_trial(trial: Trial, outcome: engine.Outcome, store: StoreSettings) 
         return "interrupted before the first evaluation, the same command starts again"
     run_id = outcome.run_ids[trial.key]
     if record is None:
-        status, step = Reader(location(store.path)).result(run_id)
+        status, step = Reader(place_of(store)).result(run_id)
     else:
         status, step = record.status, int(record.metrics.get("steps_to_solve", record.step))
     found = "" if record else ", in the store already: engine.mode=force trains it again"

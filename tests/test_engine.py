@@ -11,7 +11,7 @@ from stores import QUICK, command_line
 from rnnlab import engine, train, worker
 from rnnlab.record import FAILED, RUNNING, SOLVED, Record
 from rnnlab.spool import Claims, Folder, SpoolReader, SpoolWriter
-from rnnlab.store import StoreSettings, artifacts_of, sweeps_of
+from rnnlab.store import StoreSettings, sqlite_place
 from rnnlab.store.reader import Reader
 
 SMALL = {"max_steps": 6, "eval_every": 3, "eval_size": 8, "batch_size": 4, "hidden_size": 8}
@@ -99,7 +99,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(store, monkeypatch):
     frame = Reader(store).frame("tests")
     assert list(frame["status"]) == ["exhausted"] * 3
     assert Reader(store).unfinished().empty
-    assert not list(sweeps_of(store).iterdir())
+    assert not list(sqlite_place(store).sweeps.iterdir())
 
 
 def test_a_claim_holds_for_one_process_and_ends_with_the_trial(tmp_path):
@@ -161,7 +161,7 @@ def test_what_the_store_holds_is_what_training_gave(store):
     assert frame["eval/loss"][0] == last.metrics["eval/loss"]
     from safetensors.torch import load_file
 
-    folder = artifacts_of(store) / "tests" / frame["run_id"][0] / "artifacts" / "weights"
+    folder = sqlite_place(store).artifacts / "tests" / frame["run_id"][0] / "artifacts" / "weights"
     for name, record in {"initial": first, "final": last}.items():
         kept = replace(record, weights=load_file(folder / f"{name}.safetensors"))
         assert bits(replace(record, weights={k: record.weights[k] for k in kept.weights})) == bits(kept)

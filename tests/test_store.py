@@ -13,7 +13,7 @@ from torch import zeros
 
 from rnnlab.engine import derived, run_name
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED, Record
-from rnnlab.store import HOST_TAG, KEY_TAG, KIND_TAG, PID_TAG, STATUS_TAG, StoreSettings, artifacts_of, check_readable
+from rnnlab.store import HOST_TAG, KEY_TAG, KIND_TAG, PID_TAG, STATUS_TAG, StoreSettings, sqlite_place
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import VIEW_TAG
 from rnnlab.store.writer import Writer
@@ -112,7 +112,7 @@ def test_the_plan_of_a_sweep_is_found_where_the_store_was_moved(store, tmp_path)
     write(store, course(one), [one], "elsewhere")
     moved = tmp_path / "moved"
     moved.mkdir()
-    for file in (store, artifacts_of(store)):
+    for file in (store, sqlite_place(store).artifacts):
         file.rename(moved / file.name)
     assert list(Reader(moved / store.name).frame("tests")["key"]) == [one.key]
 
@@ -123,7 +123,6 @@ def test_looking_at_a_store_leaves_the_locks_of_this_process_in_place(store):
     with contextlib.closing(sqlite3.connect(store)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")  # in which the lock of a writer is on the database itself
         connection.execute("BEGIN IMMEDIATE")
-        check_readable(store)
         Reader(store).experiments()
         other = subprocess.run([sys.executable, "-c", attempt], capture_output=True, text=True)
     assert "database is locked" in other.stderr
@@ -210,7 +209,7 @@ def test_parameters_are_kept_as_artifacts_or_not_as_asked(store, tmp_path, weigh
     with Writer(StoreSettings(str(store), weights), "tests", {}) as writer:
         run_id = writer.begin(one, "name", {})
         writer.write(next(course(one)), file)
-    kept = artifacts_of(store) / "tests" / run_id / "artifacts" / "weights" / "initial.safetensors"
+    kept = sqlite_place(store).artifacts / "tests" / run_id / "artifacts" / "weights" / "initial.safetensors"
     assert kept.exists() == (weights == "both")
     if kept.exists():
         assert load_file(kept)["W_hh"].shape == (2, 2)

@@ -1,62 +1,32 @@
-"""Read a store without writing to it: plain SQL, so that no schema is migrated and no server is needed."""
+"""Read a store without writing to it, as frames."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 import pandas as pd
 
 from rnnlab.frame import tidy
 from rnnlab.record import RESULTS, RUNNING
-from rnnlab.store import (
-    KEY_TAG,
-    KIND_TAG,
-    NOTHING,
-    NUMERICS_TAG,
-    PLAN_FILE,
-    STATUS_TAG,
-    SWEEP,
-    TRIAL,
-    artifacts_of,
-    check_readable,
-    connect,
-)
-
-# The runs of one kind that nobody deleted. The name of a column or table is a constant here, values are bound.
-RUNS = f"""
-    SELECT runs.run_uuid AS run_id, runs.name AS run_name, runs.status AS mlflow_status, runs.start_time AS started,
-           runs.artifact_uri AS artifacts, experiments.name AS experiment,
-           key_tag.value AS key, status_tag.value AS status, numerics_tag.value AS numerics
-    FROM runs
-    JOIN experiments ON experiments.experiment_id = runs.experiment_id
-    JOIN tags AS kind_tag ON kind_tag.run_uuid = runs.run_uuid AND kind_tag.key = '{KIND_TAG}'
-    LEFT JOIN tags AS key_tag ON key_tag.run_uuid = runs.run_uuid AND key_tag.key = '{KEY_TAG}'
-    LEFT JOIN tags AS status_tag ON status_tag.run_uuid = runs.run_uuid AND status_tag.key = '{STATUS_TAG}'
-    LEFT JOIN tags AS numerics_tag ON numerics_tag.run_uuid = runs.run_uuid AND numerics_tag.key = '{NUMERICS_TAG}'
-    WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active' AND kind_tag.value = ?
-    ORDER BY runs.start_time, runs.run_uuid
-"""  # noqa: S608
-PARAMS = "SELECT run_uuid AS run_id, key, value FROM params"
-METRICS = "SELECT run_uuid AS run_id, key, CASE is_nan WHEN 1 THEN NULL ELSE value END AS value FROM latest_metrics"
+from rnnlab.store import NOTHING, STATUS_TAG, SWEEP, TRIAL, Place, sqlite_place
+from rnnlab.store.kinds import kind_of
+from rnnlab.store.rows import Rows
 
 
 class Reader:
-    """The runs in a store, as frames. Raises `BadInput` where there is no store."""
+    """The runs in a store, as frames. Raises `BadInput` where there is no store; a path is that of a SQLite file."""
 
-    def __init__(self, path: Path) -> None:
-        check_readable(path)
-        self.path = path
+    def __init__(self, where: Place | Path) -> None:
+        self.place = where if isinstance(where, Place) else sqlite_place(where)
+        self.kind = kind_of(self.place)
+        self.kind.check_readable(self.place)
 
     def experiments(self) -> list[str]:
         """The sorted names of the experiments that hold trials or sweeps."""
-        with self._connection() as connection:
-            runs = pd.concat([self._runs(connection, kind) for kind in (TRIAL, SWEEP)])
-        return sorted(runs["experiment"].unique())
+        with self._rows() as rows:
+            return sorted({name for kind in (TRIAL, SWEEP) for name in rows.runs(kind)["experiment"]})
 
     def frame(self, experiment: str) -> pd.DataFrame:
         """The tidy frame of an experiment: one row per trial key, sorted by it.
@@ -64,89 +34,74 @@ class Reader:
         A trial belongs to the experiment when it was run in it or when one of its sweeps planned it, wherever
         in the store its run lives. Of several runs of a key the newest finished one counts, else the newest.
         """
-        planned = frozenset().union(*self.plans(experiment).values())
-        with self._connection() as connection:
-            runs = self._runs(connection, TRIAL)
+        with self._rows() as rows:
+            planned = frozenset().union(*_plans(rows, experiment).values())
+            runs = rows.runs(TRIAL)
             runs = runs[(runs["experiment"] == experiment) | runs["key"].isin(planned)]
             chosen = _one_per_key(runs).set_index("run_id")
-            params = _wide(pd.read_sql_query(PARAMS, connection), chosen.index).replace(NOTHING, None)
-            metrics = _wide(pd.read_sql_query(METRICS, connection), chosen.index)
+            params = _wide(rows.params(), chosen.index).replace(NOTHING, None)
+            metrics = _wide(rows.metrics(), chosen.index)
         chosen["experiment"] = experiment
-        rows = chosen.drop(columns=["mlflow_status", "started", "artifacts"]).join(params).join(metrics)
-        return tidy(rows.reset_index()).sort_values("key", ignore_index=True)
+        found = chosen.drop(columns=["mlflow_status", "started", "artifacts"]).join(params).join(metrics)
+        return tidy(found.reset_index()).sort_values("key", ignore_index=True)
 
     def plans(self, experiment: str) -> dict[str, frozenset[str]]:
         """Run of each of the experiment's sweeps, in their order -> the keys of the trials that it planned."""
-        with self._connection() as connection:
-            sweeps = self._runs(connection, SWEEP)
-        sweeps = sweeps[sweeps["experiment"] == experiment]
-        return {run_id: self._plan(experiment, run_id, uri) for run_id, uri in sweeps[["run_id", "artifacts"]].values}
+        with self._rows() as rows:
+            return _plans(rows, experiment)
 
     def result(self, run_id: str) -> tuple[str, int]:
         """(status, step) of a finished run: the step that solved it, or the last one."""
-        query = (
-            "SELECT key, value FROM latest_metrics WHERE run_uuid = ? AND key IN ('steps_to_solve', 'trained_steps')"
-        )
-        with self._connection() as connection:
-            steps = dict(connection.execute(query, (run_id,)).fetchall())
+        with self._rows() as rows:
+            steps, tags = rows.latest(run_id), rows.tags(run_id)
         step = steps.get("steps_to_solve", steps.get("trained_steps"))
-        return self.tags(run_id)[STATUS_TAG], int(step or 0)
+        return tags[STATUS_TAG], int(step or 0)
 
     def finished(self) -> dict[str, str]:
         """Trial key -> id of the newest run that finished it, over the whole store."""
-        with self._connection() as connection:
-            runs = self._runs(connection, TRIAL)
+        with self._rows() as rows:
+            runs = rows.runs(TRIAL)
         done = runs[runs["status"].isin(RESULTS)]
         return dict(zip(done["key"], done["run_id"], strict=True))
 
     def unfinished(self) -> pd.DataFrame:
         """The runs of trials that have neither ended nor failed: run_id, key, mlflow_status, started, experiment."""
-        with self._connection() as connection:
-            runs = self._runs(connection, TRIAL)
+        with self._rows() as rows:
+            runs = rows.runs(TRIAL)
         return runs[runs["status"] == RUNNING]
 
     def ended_but_running(self) -> list[str]:
         """Ids of runs whose trial has ended but which MLflow shows as running: their writer was killed between."""
-        with self._connection() as connection:
-            runs = self._runs(connection, TRIAL)
+        with self._rows() as rows:
+            runs = rows.runs(TRIAL)
         return list(runs[runs["status"].isin(RESULTS) & (runs["mlflow_status"] == "RUNNING")]["run_id"])
 
     def tags(self, run_id: str) -> dict[str, str]:
         """All tags of a run."""
-        with self._connection() as connection:
-            return dict(connection.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,)).fetchall())
+        with self._rows() as rows:
+            return rows.tags(run_id)
 
     def curves(self, run_id: str) -> pd.DataFrame:
-        """Every recorded point of a run: key, step, value (NaN where it was not a number)."""
-        query = """SELECT key, step, CASE is_nan WHEN 1 THEN NULL ELSE value END AS value
-                   FROM metrics WHERE run_uuid = ? ORDER BY key, step"""
-        with self._connection() as connection:
-            return pd.read_sql_query(query, connection, params=(run_id,))
+        """Every recorded point of a run, by key and step: key, step, value (NaN where it was not a number)."""
+        with self._rows() as rows:
+            points = rows.points(run_id)
+        return points.sort_values(["key", "step"], kind="stable", ignore_index=True)  # databases sort text as they like
 
     def experiment_ids(self) -> dict[str, str]:
         """Name -> MLflow id of the experiments."""
-        with self._connection() as connection:
-            if not _has_runs(connection):
-                return {}
-            rows = connection.execute("SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active'")
-            return {name: str(number) for name, number in rows.fetchall()}
+        with self._rows() as rows:
+            return rows.experiment_ids()
 
-    def _plan(self, experiment: str, run_id: str, uri: str) -> frozenset[str]:
-        """The keys in a sweep's plan, which lies beside the store even where the two were moved together."""
-        beside = artifacts_of(self.path) / experiment / run_id / "artifacts" / PLAN_FILE
-        file = beside if beside.is_file() else Path(unquote(urlparse(uri).path)) / PLAN_FILE
-        return frozenset(json.loads(file.read_text())["keys"]) if file.is_file() else frozenset()
+    def _rows(self) -> AbstractContextManager[Rows]:
+        """One look at the store."""
+        return self.kind.rows(self.place)
 
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        with contextlib.closing(connect(self.path, "ro")) as connection:
-            yield connection
 
-    def _runs(self, connection: sqlite3.Connection, kind: str) -> pd.DataFrame:
-        if not _has_runs(connection):
-            names = "run_id run_name mlflow_status started artifacts experiment key status numerics"
-            return pd.DataFrame(columns=names.split())
-        return pd.read_sql_query(RUNS, connection, params=(kind,))
+def _plans(rows: Rows, experiment: str) -> dict[str, frozenset[str]]:
+    sweeps = rows.runs(SWEEP)
+    sweeps = sweeps[sweeps["experiment"] == experiment]
+    texts = {run_id: rows.plan(experiment, run_id, uri) for run_id, uri in sweeps[["run_id", "artifacts"]].values}
+    return {run_id: frozenset(json.loads(text)["keys"]) if text else frozenset() for run_id, text in texts.items()}
 
 
 def _one_per_key(runs: pd.DataFrame) -> pd.DataFrame:
@@ -159,8 +114,3 @@ def _one_per_key(runs: pd.DataFrame) -> pd.DataFrame:
 def _wide(long: pd.DataFrame, run_ids: pd.Index) -> pd.DataFrame:
     """One row per run and one column per key."""
     return long[long["run_id"].isin(run_ids)].pivot(index="run_id", columns="key", values="value")
-
-
-def _has_runs(connection: sqlite3.Connection) -> bool:
-    """Whether the database has MLflow's tables."""
-    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone() is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
 import os
 import socket
@@ -28,20 +27,21 @@ from rnnlab.store import (
     STATUS_TAG,
     SWEEP,
     TRIAL,
+    Place,
     StoreSettings,
-    address,
-    artifacts_of,
-    connect,
-    location,
-    lock_of,
+    Unreachable,
+    place_of,
+    reason,
 )
+from rnnlab.store.client import client_of
+from rnnlab.store.kinds import kind_of
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import VIEW_TAG, view_state
 from rnnlab.trial import BadInput, Trial, show
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Experiment, Metric, Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 MAX_METRICS = 1000  # in one call of MLflow's API
@@ -72,18 +72,18 @@ class Writer:
     """
 
     def __init__(self, settings: StoreSettings, experiment: str, tags: Mapping[str, str]) -> None:
-        self.path = location(settings.path)
+        self.place = place_of(settings)
         self.keeps_weights = settings.weights == "both"
         self.tags = {**tags, HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
         self.open: dict[str, OpenRun] = {}
         self.sweep_run = ""
         self.complete = False  # whether the launch did all that it planned; set by the caller
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(lock_of(self.path))
+        self.place.lock.parent.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(self.place.lock)
         with self._writing():
-            self.client = _client(self.path)
+            self.client = _client(self.place)
             self.experiment_id = self._experiment(experiment)
-            self.reader = Reader(self.path)
+            self.reader = Reader(self.place)
             self.experiment = experiment
             self.abandoned = self._abandoned()
 
@@ -91,6 +91,8 @@ class Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is StoreFailure and self.place.path is None:  # a server that is gone would be waited for once more
+            return
         with contextlib.suppress(*([StoreFailure] if kind else [])):  # one failure is enough to report
             self._close()
 
@@ -102,8 +104,7 @@ class Writer:
                 self.client.set_terminated(run.run_id, "KILLED")
             if self.sweep_run:
                 self.client.set_terminated(self.sweep_run, "FINISHED" if self.complete else "KILLED")
-            with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(self.path, "rw")) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the store is one file again, if nobody minds
+            kind_of(self.place).settle(self.place)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -113,9 +114,8 @@ class Writer:
         try:
             with self.lock:
                 yield
-        except (MlflowException, sqlite3.Error, OSError) as error:
-            said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-            raise StoreFailure(f"store.path={self.path}: could not be written ({said[0]})") from error
+        except (MlflowException, sqlite3.Error, OSError, Unreachable) as error:
+            raise StoreFailure(f"{self.place}: could not be written ({reason(error)})") from error
 
     def begin_sweep(self, trials: Sequence[Trial], axes: Sequence[str], note: str) -> None:
         """Record what this launch plans: a run with the keys of all its trials; the same plan again goes on in it."""
@@ -150,7 +150,7 @@ class Writer:
                 self.client.update_run(run.info.run_id, status="RUNNING")
             params = [_param(key, value) for key, value in {**trial.flat(), **derived}.items()]
             self.client.log_batch(run.info.run_id, params=params, tags=_tags(tags))
-        self.open[trial.key] = OpenRun(run.info.run_id, run.info.start_time, _artifacts(run.info.artifact_uri))
+        self.open[trial.key] = OpenRun(run.info.run_id, run.info.start_time, self._artifacts(run.info.artifact_uri))
         return run.info.run_id
 
     def write(self, record: Record, weights: Path | None = None) -> None:
@@ -192,15 +192,33 @@ class Writer:
         run.points.clear()
 
     def _experiment(self, name: str) -> str:
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
-            folder = artifacts_of(self.path.absolute()) / name
-            found = self.client.get_experiment(self.client.create_experiment(name, artifact_location=folder.as_uri()))
+        found = self.client.get_experiment_by_name(name) or self._create_experiment(name)
         if found.lifecycle_stage != "active":
             raise BadInput(f"experiment={name}: was deleted in the store; restore it there or take another name")
         if VIEW_TAG not in found.tags:
             self.client.set_experiment_tag(found.experiment_id, VIEW_TAG, view_state(PLAIN_VIEW))
         return found.experiment_id
+
+    def _create_experiment(self, name: str) -> Experiment:
+        """Make an experiment, unless another machine was faster."""
+        from mlflow.exceptions import MlflowException
+
+        root = self.place.artifacts
+        folder = (root.absolute() / name).as_uri() if root else None
+        try:
+            self.client.create_experiment(name, artifact_location=folder)
+        except MlflowException:
+            if self.client.get_experiment_by_name(name) is None:
+                raise
+        found = self.client.get_experiment_by_name(name)
+        assert found is not None, name  # noqa: S101 - it was just made
+        return found
+
+    def _artifacts(self, uri: str) -> ArtifactRepository:
+        """The artifacts of one run; asking the client for them costs a look-up of the run each time."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(uri, tracking_uri=self.place.uri)
 
     def _abandoned(self) -> dict[str, Run]:
         """Trial key -> a run that its owner left unfinished and that can go on; mends runs that only look so."""
@@ -212,22 +230,16 @@ class Writer:
         return {run.data.tags[KEY_TAG]: run for run in runs if not _owner_lives(run.data.tags, run.info.status)}
 
 
-def _client(path: Path) -> MlflowClient:
+def _client(place: Place) -> MlflowClient:
     """A client of the store, whose schema exists and which the UI can read while it is written."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient  # takes a second
     from mlflow.exceptions import MlflowException
 
-    for name in ("mlflow", "alembic"):  # they tell each step of making the schema; what fails, we tell
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
     try:
-        client = MlflowClient(address(path))
-        client.search_experiments(max_results=1)
-        with contextlib.closing(connect(path, "rw")) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-    except (MlflowException, sqlite3.Error) as error:
-        raise BadInput(f"store.path={path}: MLflow cannot use it ({str(error).splitlines()[0]})") from error
+        with kind_of(place).preparing(place):
+            client = client_of(place)
+            client.search_experiments(max_results=1)
+    except MlflowException as error:
+        raise BadInput(f"{place}: MLflow cannot use it ({reason(error)})") from error
     return client
 
 
@@ -244,13 +256,6 @@ def _owner_lives(tags: Mapping[str, str], status: str) -> bool:
     except PermissionError:
         return True
     return int(tags[PID_TAG]) != os.getpid()
-
-
-def _artifacts(uri: str) -> ArtifactRepository:
-    """The artifacts of one run; asking the client for them costs a look-up of the run each time."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    return get_artifact_repository(uri)
 
 
 def _param(key: str, value: Any) -> Any:

@@ -1,0 +1,135 @@
+"""What a store holds, as rows: the same whether they come from a database or from a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlparse
+
+import pandas as pd
+
+from rnnlab.store import KEY_TAG, KIND_TAG, NUMERICS_TAG, PLAN_FILE, STATUS_TAG, Place
+
+RUN_COLUMNS = (
+    *("run_id", "run_name", "mlflow_status", "started", "artifacts"),
+    *("experiment", "key", "status", "numerics"),
+)
+# The runs of one kind that nobody deleted. The name of a column or table is a constant here, values are bound.
+RUNS = f"""
+    SELECT runs.run_uuid AS run_id, runs.name AS run_name, runs.status AS mlflow_status, runs.start_time AS started,
+           runs.artifact_uri AS artifacts, experiments.name AS experiment,
+           key_tag.value AS key, status_tag.value AS status, numerics_tag.value AS numerics
+    FROM runs
+    JOIN experiments ON experiments.experiment_id = runs.experiment_id
+    JOIN tags AS kind_tag ON kind_tag.run_uuid = runs.run_uuid AND kind_tag.key = '{KIND_TAG}'
+    LEFT JOIN tags AS key_tag ON key_tag.run_uuid = runs.run_uuid AND key_tag.key = '{KEY_TAG}'
+    LEFT JOIN tags AS status_tag ON status_tag.run_uuid = runs.run_uuid AND status_tag.key = '{STATUS_TAG}'
+    LEFT JOIN tags AS numerics_tag ON numerics_tag.run_uuid = runs.run_uuid AND numerics_tag.key = '{NUMERICS_TAG}'
+    WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active' AND kind_tag.value = ?
+    ORDER BY runs.start_time, runs.run_uuid
+"""  # noqa: S608
+EXPERIMENTS = "SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active'"
+PARAMS = "SELECT run_uuid, key, value FROM params"
+TAGS = "SELECT key, value FROM tags WHERE run_uuid = ?"
+VALUE = "CASE WHEN is_nan THEN NULL ELSE value END"
+METRICS = f"SELECT run_uuid, key, {VALUE} FROM latest_metrics"  # noqa: S608
+LATEST = f"{METRICS} WHERE run_uuid = ?"
+POINTS = f"SELECT key, step, {VALUE} FROM metrics WHERE run_uuid = ? ORDER BY key, step, timestamp"  # noqa: S608
+
+
+class Rows(Protocol):
+    """One look at a store, which nobody else's writing changes where the kind of store can promise that."""
+
+    def runs(self, kind: str) -> pd.DataFrame:
+        """The runs of a kind (TRIAL, SWEEP) in the order of their start: RUN_COLUMNS."""
+
+    def params(self) -> pd.DataFrame:
+        """The params of all trials: run_id, key, value."""
+
+    def metrics(self) -> pd.DataFrame:
+        """The last value of each metric of all trials: run_id, key, value."""
+
+    def latest(self, run_id: str) -> dict[str, float]:
+        """The last value of each metric of one run."""
+
+    def tags(self, run_id: str) -> dict[str, str]:
+        """All tags of one run."""
+
+    def points(self, run_id: str) -> pd.DataFrame:
+        """Every point of one run: key, step, value."""
+
+    def experiment_ids(self) -> dict[str, str]:
+        """Name -> MLflow id of the experiments that nobody deleted."""
+
+    def plan(self, experiment: str, run_id: str, uri: str) -> str | None:
+        """The plan of a sweep's run whose artifacts are at `uri`, as JSON."""
+
+
+class Connection(Protocol):
+    """What connections to databases have in common."""
+
+    def execute(self, query: str, parameters: Sequence[Any], /) -> Any:
+        """Run a query; returns a cursor."""
+
+
+class SqlRows:
+    """The rows of a database: plain SQL, so that no schema is migrated and no server is needed.
+
+    tables: those of the database
+    mark:   what stands for a bound value in a query
+    """
+
+    def __init__(self, connection: Connection, place: Place, tables: Iterable[str], mark: str = "?") -> None:
+        self.connection, self.place, self.mark = connection, place, mark
+        self.empty = "runs" not in tables  # MLflow has not made its tables yet
+
+    def runs(self, kind: str) -> pd.DataFrame:
+        return table(self._fetch(RUNS, kind), RUN_COLUMNS)
+
+    def params(self) -> pd.DataFrame:
+        return table(self._fetch(PARAMS), ("run_id", "key", "value"))
+
+    def metrics(self) -> pd.DataFrame:
+        return numbers(self._fetch(METRICS), ("run_id", "key", "value"))
+
+    def latest(self, run_id: str) -> dict[str, float]:
+        return {key: value for _, key, value in self._fetch(LATEST, run_id)}
+
+    def tags(self, run_id: str) -> dict[str, str]:
+        return dict(self._fetch(TAGS, run_id))
+
+    def points(self, run_id: str) -> pd.DataFrame:
+        return numbers(self._fetch(POINTS, run_id), ("key", "step", "value"))
+
+    def experiment_ids(self) -> dict[str, str]:
+        return {name: str(number) for name, number in self._fetch(EXPERIMENTS)}
+
+    def plan(self, experiment: str, run_id: str, uri: str) -> str | None:
+        """The plan lies with the store's artifacts even where the two were moved together."""
+        root = self.place.artifacts
+        beside = root / experiment / run_id / "artifacts" / PLAN_FILE if root else None
+        file = beside if beside and beside.is_file() else Path(unquote(urlparse(uri).path)) / PLAN_FILE
+        return file.read_text() if file.is_file() else None
+
+    def _fetch(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        if self.empty:
+            return []
+        return self.connection.execute(query.replace("?", self.mark), values).fetchall()
+
+
+def table(rows: Iterable[tuple[Any, ...]], columns: Sequence[str]) -> pd.DataFrame:
+    """A frame of rows from any source."""
+    return pd.DataFrame.from_records(list(rows), columns=list(columns))
+
+
+def numbers(rows: Iterable[tuple[Any, ...]], columns: Sequence[str]) -> pd.DataFrame:
+    """As `table`, for rows whose `value` is a number, or None for none."""
+    return table(rows, columns).astype({"value": "float64"})
+
+
+def problem_of_tables(tables: Iterable[str]) -> str:
+    """Why a database with these tables is not a store; empty where it is one, or can become one."""
+    found = set(tables)
+    foreign = found and not {"alembic_version", "experiments", "runs"} <= found
+    return "a database of another program; must be one that MLflow made" if foreign else ""

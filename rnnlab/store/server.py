@@ -1,0 +1,159 @@
+"""A store behind an MLflow tracking server, which is read through MLflow's API and keeps the artifacts itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from rnnlab.store import (
+    KEY_TAG,
+    KIND_TAG,
+    NUMERICS_TAG,
+    PLAN_FILE,
+    STATUS_TAG,
+    TRIAL,
+    Place,
+    Unreachable,
+    reason,
+)
+from rnnlab.store.client import client_of
+from rnnlab.store.files import problem_of_folder
+from rnnlab.store.rows import RUN_COLUMNS, numbers, table
+from rnnlab.trial import BadInput
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+PAGE = 500  # runs in one answer, some 10 kB each
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+
+
+def exists(place: Place) -> bool:
+    return True
+
+
+def check_usable(place: Place) -> None:
+    check_readable(place)
+    if problem := problem_of_folder(place.sweeps):
+        raise BadInput(f"store.folder={place.sweeps.parent}: {problem}")
+
+
+def check_readable(place: Place) -> None:
+    with _answering(place, "must be an MLflow tracking server that answers"):
+        client = client_of(place)
+        with _without_retries():
+            client.search_experiments(max_results=1)
+
+
+@contextlib.contextmanager
+def rows(place: Place) -> Iterator[ServerRows]:
+    with _answering(place, "must be an MLflow tracking server that answers"):
+        yield ServerRows(place)
+
+
+def preparing(place: Place) -> contextlib.AbstractContextManager[None]:
+    """Nothing to do: the server has made its tables."""
+    return contextlib.nullcontext()
+
+
+def settle(place: Place) -> None:
+    """Nothing to do: the server keeps its own journal."""
+
+
+class ServerRows:
+    """The rows of one look at a server. The trials are asked for once, together with their params and metrics."""
+
+    def __init__(self, place: Place) -> None:
+        self.client, self.place = client_of(place), place
+        self.found: dict[str, list[Run]] = {}
+
+    def runs(self, kind: str) -> pd.DataFrame:
+        names = {number: name for name, number in self.experiment_ids().items()}
+        return table((_row(run, names[run.info.experiment_id]) for run in self._runs(kind, list(names))), RUN_COLUMNS)
+
+    def params(self) -> pd.DataFrame:
+        return table(self._of_trials(lambda run: run.data.params), ("run_id", "key", "value"))
+
+    def metrics(self) -> pd.DataFrame:
+        return numbers(self._of_trials(lambda run: run.data.metrics), ("run_id", "key", "value"))
+
+    def latest(self, run_id: str) -> dict[str, float]:
+        return dict(self.client.get_run(run_id).data.metrics)
+
+    def tags(self, run_id: str) -> dict[str, str]:
+        return dict(self.client.get_run(run_id).data.tags)
+
+    def points(self, run_id: str) -> pd.DataFrame:
+        keys = sorted(self.client.get_run(run_id).data.metrics)
+        points = [point for key in keys for point in self.client.get_metric_history(run_id, key)]
+        points.sort(key=lambda point: (point.key, point.step, point.timestamp))
+        return numbers(((point.key, point.step, point.value) for point in points), ("key", "step", "value"))
+
+    def experiment_ids(self) -> dict[str, str]:
+        found = _all(lambda token: self.client.search_experiments(page_token=token))
+        return {experiment.name: experiment.experiment_id for experiment in found}
+
+    def plan(self, experiment: str, run_id: str, uri: str) -> str | None:
+        if not any(file.path == PLAN_FILE for file in self.client.list_artifacts(run_id)):
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(self.client.download_artifacts(run_id, PLAN_FILE, folder)).read_text()
+
+    def _of_trials(self, values: Callable[[Run], Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
+        for run in self._runs(TRIAL, list(self.experiment_ids().values())):
+            yield from ((run.info.run_id, key, value) for key, value in values(run).items())
+
+    def _runs(self, kind: str, experiment_ids: list[str]) -> list[Run]:
+        if kind not in self.found:
+            wanted = f"tags.`{KIND_TAG}` = '{kind}'"
+            found = _all(
+                lambda token: self.client.search_runs(
+                    experiment_ids, wanted, max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+                )
+            )
+            self.found[kind] = sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+        return self.found[kind]
+
+
+def _row(run: Run, experiment: str) -> tuple[Any, ...]:
+    info, tags = run.info, run.data.tags
+    described = (info.run_id, info.run_name, info.status, info.start_time, info.artifact_uri, experiment)
+    return (*described, tags.get(KEY_TAG), tags.get(STATUS_TAG), tags.get(NUMERICS_TAG))
+
+
+def _all(page_from: Callable[[str | None], Any]) -> list[Any]:
+    """Everything that a search finds, page after page."""
+    page = page_from(None)
+    found = list(page)
+    while page.token:
+        page = page_from(page.token)
+        found += page
+    return found
+
+
+@contextlib.contextmanager
+def _answering(place: Place, wanted: str) -> Iterator[None]:
+    """Raises `Unreachable` where the server does not answer within, or not as it must."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:  # requests' own errors are OSErrors
+        raise Unreachable(f"{place}: cannot be read ({reason(error)}); {wanted}") from error
+
+
+@contextlib.contextmanager
+def _without_retries() -> Iterator[None]:
+    """Within, a server that does not answer is reported at once: nothing is lost yet."""
+    before = os.environ[RETRIES]
+    os.environ[RETRIES] = "0"
+    try:
+        yield
+    finally:
+        os.environ[RETRIES] = before

@@ -1,0 +1,112 @@
+"""A store in one SQLite file, in WAL mode so that the UI can read while a sweep writes."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from rnnlab.store import LOCK_TIMEOUT, Place
+from rnnlab.store.files import problem_of_folder, read_only
+from rnnlab.store.rows import SqlRows, problem_of_tables
+from rnnlab.trial import BadInput
+
+TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
+
+
+def exists(place: Place) -> bool:
+    return _file(place).exists()
+
+
+def check_usable(place: Place) -> None:
+    path = _file(place)
+    problem = _problem_of_file(place) if path.exists() else problem_of_folder(path.absolute().parent)
+    if problem:
+        raise BadInput(f"{place}: {problem}")
+
+
+def check_readable(place: Place) -> None:
+    if not _file(place).exists():
+        raise BadInput(f"{place}: no store there; run a sweep first, for example: make demo")
+    problem = _problem_of_format(place)
+    if problem:
+        raise BadInput(f"{place}: {problem}")
+
+
+@contextlib.contextmanager
+def rows(place: Place) -> Iterator[SqlRows]:
+    with contextlib.closing(connect(_file(place), "ro")) as connection:
+        yield SqlRows(connection, place, {name for (name,) in connection.execute(TABLES)})
+
+
+@contextlib.contextmanager
+def preparing(place: Place) -> Iterator[None]:
+    yield
+    try:
+        with contextlib.closing(connect(_file(place), "rw")) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.Error as error:
+        raise BadInput(f"{place}: MLflow cannot use it ({error})") from error
+
+
+def settle(place: Place) -> None:
+    """Make the store one file again, if nobody minds."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(_file(place), "rw")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection that cannot create the file; mode "ro" or "rw".
+
+    SQLite would make two files beside a store in WAL mode even to read it, but for one that cannot change.
+    """
+    journal = path.with_name(path.name + "-wal")
+    settled = not journal.exists() or journal.stat().st_size == 0
+    unchanging = "&immutable=1" if mode == "ro" and settled and read_only(path) else ""
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}{unchanging}", uri=True, timeout=LOCK_TIMEOUT
+    )
+
+
+def _file(place: Place) -> Path:
+    assert place.path is not None, place  # noqa: S101 - a place of this kind has one
+    return place.path
+
+
+def _problem_of_file(place: Place) -> str:
+    path = _file(place)
+    format_problem = _problem_of_format(place)
+    if format_problem:
+        return format_problem
+    if read_only(path):
+        return "the file is read-only; must be a store that can be written"
+    try:
+        with contextlib.closing(connect(path, "rw")) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+    except sqlite3.Error as error:
+        return f"cannot be written ({error}); must be a store that can be written"
+    return problem_of_folder(path.absolute().parent)  # SQLite keeps its journal beside the file
+
+
+def _problem_of_format(place: Place) -> str:
+    """Why the file is not a store.
+
+    Only SQLite may open it: the system drops all locks that a process has on a file when the process closes
+    the file anywhere, also those of a connection in use; the database would then be damaged by the next writer.
+    """
+    path = _file(place)
+    if not path.is_file():
+        return "not a file; must be a SQLite database, or a path where one can be created"
+    if path.stat().st_size == 0:  # perhaps another process is about to fill it
+        return "" if place.lock.exists() else "an empty file; must be a SQLite database, or a new path"
+    try:
+        with contextlib.closing(connect(path, "ro")) as connection:
+            tables = {name for (name,) in connection.execute(TABLES)}
+    except sqlite3.DatabaseError as error:
+        if "not a database" in str(error):
+            return "not a SQLite database; must be one, or a path where one can be created"
+        return f"cannot be read ({error}); must be a SQLite database"
+    return problem_of_tables(tables)
