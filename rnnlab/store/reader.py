@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pandas as pd
 
 from rnnlab.frame import tidy
-from rnnlab.record import RESULTS, RUNNING
-from rnnlab.store import NOTHING, STATUS_TAG, SWEEP, TRIAL, Place, sqlite_place
+from rnnlab.record import RESULTS
+from rnnlab.store import NOTHING, PLAN_FILE, STATUS_TAG, SWEEP, TRIAL, Place, sqlite_place
 from rnnlab.store.kinds import kind_of
 from rnnlab.store.rows import Rows
+from rnnlab.store.runs import Row, finished
+
+INTERNAL = ("mlflow_status", "started", "artifacts", "prefix", "launch", "heartbeat", "superseded")  # not in a frame
 
 
 class Reader:
@@ -42,7 +46,7 @@ class Reader:
             params = _wide(rows.params(), chosen.index).replace(NOTHING, None)
             metrics = _wide(rows.metrics(), chosen.index)
         chosen["experiment"] = experiment
-        found = chosen.drop(columns=["mlflow_status", "started", "artifacts"]).join(params).join(metrics)
+        found = chosen.drop(columns=list(INTERNAL)).join(params).join(metrics)
         return tidy(found.reset_index()).sort_values("key", ignore_index=True)
 
     def plans(self, experiment: str) -> dict[str, frozenset[str]]:
@@ -59,22 +63,17 @@ class Reader:
 
     def finished(self) -> dict[str, str]:
         """Trial key -> id of the newest run that finished it, over the whole store."""
-        with self._rows() as rows:
-            runs = rows.runs(TRIAL)
-        done = runs[runs["status"].isin(RESULTS)]
-        return dict(zip(done["key"], done["run_id"], strict=True))
+        return finished(self.trials())
 
-    def unfinished(self) -> pd.DataFrame:
-        """The runs of trials that have neither ended nor failed: run_id, key, mlflow_status, started, experiment."""
+    def trials(self) -> pd.DataFrame:
+        """Every run of a trial, oldest first: the columns `RUN_COLUMNS`."""
         with self._rows() as rows:
-            runs = rows.runs(TRIAL)
-        return runs[runs["status"] == RUNNING]
+            return rows.runs(TRIAL)
 
-    def ended_but_running(self) -> list[str]:
-        """Ids of runs whose trial has ended but which MLflow shows as running: their writer was killed between."""
+    def sweeps(self) -> pd.DataFrame:
+        """Every run of a sweep, oldest first: the columns `RUN_COLUMNS`."""
         with self._rows() as rows:
-            runs = rows.runs(TRIAL)
-        return list(runs[runs["status"].isin(RESULTS) & (runs["mlflow_status"] == "RUNNING")]["run_id"])
+            return rows.runs(SWEEP)
 
     def tags(self, run_id: str) -> dict[str, str]:
         """All tags of a run."""
@@ -92,6 +91,14 @@ class Reader:
         with self._rows() as rows:
             return rows.experiment_ids()
 
+    def artifact(self, run: Row, name: str) -> Path:
+        """The file of a run's artifact, which need not exist; `run` is a row of `trials` or `sweeps`.
+
+        Must not change once it is there: of what a server keeps, a copy stays on this machine.
+        """
+        with self._rows() as rows:
+            return rows.artifact(run, name, self.place.sweeps / "downloads" / run["run_id"])
+
     def _rows(self) -> AbstractContextManager[Rows]:
         """One look at the store."""
         return self.kind.rows(self.place)
@@ -100,8 +107,14 @@ class Reader:
 def _plans(rows: Rows, experiment: str) -> dict[str, frozenset[str]]:
     sweeps = rows.runs(SWEEP)
     sweeps = sweeps[sweeps["experiment"] == experiment]
-    texts = {run_id: rows.plan(experiment, run_id, uri) for run_id, uri in sweeps[["run_id", "artifacts"]].values}
-    return {run_id: frozenset(json.loads(text)["keys"]) if text else frozenset() for run_id, text in texts.items()}
+    return {run["run_id"]: _plan(rows, run) for run in sweeps.to_dict("records")}
+
+
+def _plan(rows: Rows, run: Row) -> frozenset[str]:
+    """The keys in a sweep's plan."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = rows.artifact(run, PLAN_FILE, Path(folder))
+        return frozenset(json.loads(file.read_text())["keys"]) if file.is_file() else frozenset()
 
 
 def _one_per_key(runs: pd.DataFrame) -> pd.DataFrame:

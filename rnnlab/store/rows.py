@@ -9,23 +9,45 @@ from urllib.parse import unquote, urlparse
 
 import pandas as pd
 
-from rnnlab.store import KEY_TAG, KIND_TAG, NUMERICS_TAG, PLAN_FILE, STATUS_TAG, Place
-
-RUN_COLUMNS = (
-    *("run_id", "run_name", "mlflow_status", "started", "artifacts"),
-    *("experiment", "key", "status", "numerics"),
+from rnnlab.store import (
+    ATTEMPT_TAG,
+    HEARTBEAT_TAG,
+    HOST_TAG,
+    KEY_TAG,
+    KIND_TAG,
+    LAUNCH_TAG,
+    NUMERICS_TAG,
+    PID_TAG,
+    PREFIX_TAG,
+    STATUS_TAG,
+    SUPERSEDED_TAG,
+    Place,
 )
+from rnnlab.store.runs import Row
+
+RUN_TAGS = {  # column of a frame of runs -> tag
+    "key": KEY_TAG,
+    "status": STATUS_TAG,
+    "numerics": NUMERICS_TAG,
+    "prefix": PREFIX_TAG,
+    "launch": LAUNCH_TAG,
+    "heartbeat": HEARTBEAT_TAG,
+    "host": HOST_TAG,
+    "pid": PID_TAG,
+    "attempt": ATTEMPT_TAG,
+    "superseded": SUPERSEDED_TAG,
+}
+RUN_COLUMNS = ("run_id", "run_name", "mlflow_status", "started", "artifacts", "experiment", *RUN_TAGS)
+JOIN_TAG = "LEFT JOIN tags AS {name}_tag ON {name}_tag.run_uuid = runs.run_uuid AND {name}_tag.key = '{tag}'"
 # The runs of one kind that nobody deleted. The name of a column or table is a constant here, values are bound.
 RUNS = f"""
     SELECT runs.run_uuid AS run_id, runs.name AS run_name, runs.status AS mlflow_status, runs.start_time AS started,
            runs.artifact_uri AS artifacts, experiments.name AS experiment,
-           key_tag.value AS key, status_tag.value AS status, numerics_tag.value AS numerics
+           {", ".join(f"{name}_tag.value AS {name}" for name in RUN_TAGS)}
     FROM runs
     JOIN experiments ON experiments.experiment_id = runs.experiment_id
     JOIN tags AS kind_tag ON kind_tag.run_uuid = runs.run_uuid AND kind_tag.key = '{KIND_TAG}'
-    LEFT JOIN tags AS key_tag ON key_tag.run_uuid = runs.run_uuid AND key_tag.key = '{KEY_TAG}'
-    LEFT JOIN tags AS status_tag ON status_tag.run_uuid = runs.run_uuid AND status_tag.key = '{STATUS_TAG}'
-    LEFT JOIN tags AS numerics_tag ON numerics_tag.run_uuid = runs.run_uuid AND numerics_tag.key = '{NUMERICS_TAG}'
+    {" ".join(JOIN_TAG.format(name=name, tag=tag) for name, tag in RUN_TAGS.items())}
     WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active' AND kind_tag.value = ?
     ORDER BY runs.start_time, runs.run_uuid
 """  # noqa: S608
@@ -62,8 +84,11 @@ class Rows(Protocol):
     def experiment_ids(self) -> dict[str, str]:
         """Name -> MLflow id of the experiments that nobody deleted."""
 
-    def plan(self, experiment: str, run_id: str, uri: str) -> str | None:
-        """The plan of a sweep's run whose artifacts are at `uri`, as JSON."""
+    def artifact(self, run: Row, name: str, folder: Path) -> Path:
+        """The file of an artifact, which need not exist; `run` is a row of `runs`.
+
+        What is not on this machine is copied to `folder`, where it is not there yet.
+        """
 
 
 class Connection(Protocol):
@@ -105,12 +130,13 @@ class SqlRows:
     def experiment_ids(self) -> dict[str, str]:
         return {name: str(number) for name, number in self._fetch(EXPERIMENTS)}
 
-    def plan(self, experiment: str, run_id: str, uri: str) -> str | None:
-        """The plan lies with the store's artifacts even where the two were moved together."""
-        root = self.place.artifacts
-        beside = root / experiment / run_id / "artifacts" / PLAN_FILE if root else None
-        file = beside if beside and beside.is_file() else Path(unquote(urlparse(uri).path)) / PLAN_FILE
-        return file.read_text() if file.is_file() else None
+    def artifact(self, run: Row, name: str, folder: Path) -> Path:
+        """Artifacts lie in the store's folder for them, even where the two were moved together."""
+        moved = Path(unquote(urlparse(run["artifacts"]).path)) / name
+        if self.place.artifacts is None:
+            return moved
+        beside = self.place.artifacts / run["experiment"] / run["run_id"] / "artifacts" / name
+        return beside if beside.is_file() else moved
 
     def _fetch(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         if self.empty:

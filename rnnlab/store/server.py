@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rnnlab.store import (
-    KEY_TAG,
     KIND_TAG,
-    NUMERICS_TAG,
-    PLAN_FILE,
-    STATUS_TAG,
     TRIAL,
     Place,
     Unreachable,
@@ -24,7 +20,8 @@ from rnnlab.store import (
 )
 from rnnlab.store.client import client_of
 from rnnlab.store.files import problem_of_folder
-from rnnlab.store.rows import RUN_COLUMNS, numbers, table
+from rnnlab.store.rows import RUN_COLUMNS, RUN_TAGS, numbers, table
+from rnnlab.store.runs import Row
 from rnnlab.trial import BadInput
 
 if TYPE_CHECKING:
@@ -99,11 +96,19 @@ class ServerRows:
         found = _all(lambda token: self.client.search_experiments(page_token=token))
         return {experiment.name: experiment.experiment_id for experiment in found}
 
-    def plan(self, experiment: str, run_id: str, uri: str) -> str | None:
-        if not any(file.path == PLAN_FILE for file in self.client.list_artifacts(run_id)):
-            return None
-        with tempfile.TemporaryDirectory() as folder:
-            return Path(self.client.download_artifacts(run_id, PLAN_FILE, folder)).read_text()
+    def artifact(self, run: Row, name: str, folder: Path) -> Path:
+        """A file that is there is whole: it is moved there when it has come."""
+        file = folder / name
+        if file.is_file() or not self._has(run["run_id"], name):
+            return file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as draft:
+            Path(self.client.download_artifacts(run["run_id"], name, draft)).replace(file)
+        return file
+
+    def _has(self, run_id: str, name: str) -> bool:
+        folder = name.rpartition("/")[0]
+        return any(found.path == name for found in self.client.list_artifacts(run_id, folder or None))
 
     def _of_trials(self, values: Callable[[Run], Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
         for run in self._runs(TRIAL, list(self.experiment_ids().values())):
@@ -124,7 +129,7 @@ class ServerRows:
 def _row(run: Run, experiment: str) -> tuple[Any, ...]:
     info, tags = run.info, run.data.tags
     described = (info.run_id, info.run_name, info.status, info.start_time, info.artifact_uri, experiment)
-    return (*described, tags.get(KEY_TAG), tags.get(STATUS_TAG), tags.get(NUMERICS_TAG))
+    return (*described, *(tags.get(tag) for tag in RUN_TAGS.values()))
 
 
 def _all(page_from: Callable[[str | None], Any]) -> list[Any]:
