@@ -1,6 +1,8 @@
-"""Browse the runs: the MLflow UI on 127.0.0.1 over the store, and the link that shows them.
+"""Browse the runs: the MLflow UI on 127.0.0.1 over the store, and the links that show them.
 
 python -m experiments.ui [store.path=runs/rnnlab.db] [port=5000]
+python -m experiments.ui store.uri=postgresql://USER@HOST/DATABASE [port=5000]
+python -m experiments.ui store.uri=http://HOST:PORT    starts nothing: that server has the UI
 """
 
 from __future__ import annotations
@@ -14,9 +16,8 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 
-from rnnlab.store import DEFAULT_PATH, address, check_readable, location
+from rnnlab.store import DEFAULT_PATH, SERVER, Place, StoreSettings, place_of, settings_of_uri
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import link
 from rnnlab.trial import BadInput, unknown_key
@@ -27,18 +28,22 @@ START_LIMIT = 60  # seconds until the server must answer
 LIGHT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def arguments(words: list[str]) -> tuple[Path, int]:
+def arguments(words: list[str]) -> tuple[Place, int]:
     """(store, port) from `key=value` words; raises `BadInput`."""
-    values = {"store.path": str(DEFAULT_PATH), "port": "5000"}
+    values = {"store.path": "", "store.uri": "", "port": "5000"}
     for word in words:
         key, _, value = word.partition("=")
         if key not in values:
             raise BadInput(unknown_key(key, list(values), value))
         values[key] = value
-    port = values["port"]
+    port, given = values["port"], [word.partition("=")[0] for word in words]
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
         raise BadInput(f"port={port}: must be an integer >= 1 and <= 65535")
-    return location(values["store.path"]), int(port)
+    if {"store.path", "store.uri"} <= set(given):
+        raise BadInput("store.path: is given beside store.uri; must be one of them")
+    if "store.uri" in given:
+        return place_of(settings_of_uri(values["store.uri"])), int(port)
+    return place_of(StoreSettings(values["store.path"] if "store.path" in given else str(DEFAULT_PATH))), int(port)
 
 
 def free_port(first: int) -> int:
@@ -54,9 +59,11 @@ def free_port(first: int) -> int:
     raise BadInput(f"port={first}: it and the 99 after it are in use; must be a free port")
 
 
-def start(path: Path, port: int) -> subprocess.Popen[bytes]:
+def start(place: Place, port: int) -> subprocess.Popen[bytes]:
     """Start the server and return it when it answers; raises `BadInput` with its last words where it does not."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address(path)]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", place.uri]
+    if place.artifacts:  # of experiments that others make through this server
+        command += ["--artifacts-destination", str(place.artifacts.absolute())]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     with tempfile.TemporaryFile() as said:
         server = subprocess.Popen(command, env={**os.environ, **LIGHT}, stdout=said, stderr=said)  # noqa: S603
@@ -69,7 +76,7 @@ def start(path: Path, port: int) -> subprocess.Popen[bytes]:
         server.wait()
         said.seek(0)
         lines = said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
-    raise BadInput(f"store.path={path}: the MLflow server did not start ({lines[-1]})")
+    raise BadInput(f"{place}: the MLflow server did not start ({lines[-1]})")
 
 
 def _answers(port: int) -> bool:
@@ -88,13 +95,16 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = None
     try:
-        path, wanted = arguments(sys.argv[1:])
-        check_readable(path)
-        reader = Reader(path)
+        place, wanted = arguments(sys.argv[1:])
+        reader = Reader(place)
         numbers, names = reader.experiment_ids(), reader.experiments()
+        experiments = {name: numbers[name] for name in names}
+        if place.kind == SERVER:
+            _announce(place.uri, "", experiments)
+            return
         port = free_port(wanted)
-        server = start(path, port)
-        _announce(f"http://{HOST}:{port}", {name: numbers[name] for name in names})
+        server = start(place, port)
+        _announce(f"http://{HOST}:{port}", " (Ctrl-C ends it)", experiments)
         sys.exit(server.wait())
     except BadInput as error:
         print(error, file=sys.stderr)
@@ -107,9 +117,9 @@ def main() -> None:
             server.wait()
 
 
-def _announce(base: str, experiments: Mapping[str, str]) -> None:
+def _announce(base: str, how: str, experiments: Mapping[str, str]) -> None:
     """Print the links; `experiments` maps names to MLflow's ids."""
-    print(f"The MLflow UI is at {base} (Ctrl-C ends it). The runs of each experiment:")
+    print(f"The MLflow UI is at {base}{how}. The runs of each experiment:")
     for name, number in experiments.items():
         print(f"  {name:<16} {link(base, number)}")
     if not experiments:

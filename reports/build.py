@@ -1,9 +1,10 @@
 """From the store to figures, tables and pages.
 
-python -m reports.build [EXPERIMENT ...] [store.path=FILE] [out=FOLDER]
+python -m reports.build [EXPERIMENT ...] [store.path=FILE | store.uri=URI] [out=FOLDER]
 
 Writes OUT/EXPERIMENT/FIGURE.svg, .png and .csv, a page OUT/EXPERIMENT/index.html, and OUT/index.html. Without a
-name, every experiment in the store that has trials. The same store gives the same bytes.
+name, every experiment in the store that has trials. URI is that of a PostgreSQL database or of an MLflow server. The
+same store gives the same bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from reports.files import folder_name, write
 from rnnlab.trial import BadInput, unknown_key
 
 OUT = Path(__file__).parent / "out"
-KEYS = ("store.path", "out")
+KEYS = ("store.path", "store.uri", "out")
 DIGITS = "%.10g"  # of numbers in CSV files
 
 
@@ -42,18 +43,22 @@ class Request:
     """What the command line asks for."""
 
     experiments: tuple[str, ...] = ()
-    store: Path | None = None
+    store: Path | str | None = None  # a file, or the URI of a database or server
     out: Path = OUT
 
     def command(self, experiment: str) -> str:
         """The command that makes the page of one experiment again."""
-        store = [f"store.path={self.store}"] if self.store else []
-        return shlex.join(["python", "-m", "reports.build", experiment, *store])
+        from rnnlab.store import without_password  # late: the figures do not need it
+
+        store = [f"store.{'uri' if isinstance(self.store, str) else 'path'}={self.store}"] if self.store else []
+        return without_password(shlex.join(["python", "-m", "reports.build", experiment, *store]))
 
 
 def parse(arguments: Sequence[str]) -> Request:
     """The request; `BadInput` names every argument that cannot be understood."""
-    problems, names, paths = [], [], {}
+    problems: list[str] = []
+    names: list[str] = []
+    values: dict[str, str] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals and not argument.startswith("-"):
@@ -61,12 +66,16 @@ def parse(arguments: Sequence[str]) -> Request:
         elif key not in KEYS:
             problems.append(unknown_key(key, KEYS, value))
         elif not value:
-            problems.append(f"{key}=: must be a path")
+            problems.append(f"{key}=: must be a {'URI' if key == 'store.uri' else 'path'}")
         else:
-            paths[key] = Path(value).expanduser()
+            values[key] = value
+    if {"store.path", "store.uri"} <= values.keys():
+        problems.append("store.path: is given beside store.uri; must be one of them")
     if problems:
         raise BadInput(*problems)
-    return Request(tuple(dict.fromkeys(names)), paths.get("store.path"), paths.get("out", OUT))
+    paths = {key: Path(value).expanduser() for key, value in values.items() if key != "store.uri"}
+    store = values.get("store.uri") or paths.get("store.path")
+    return Request(tuple(dict.fromkeys(names)), store, paths.get("out", OUT))
 
 
 def chosen(reader: Reader, names: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -113,14 +122,14 @@ def _drawing(name: str, frame: pd.DataFrame, folder: Path) -> page.Drawing:
     )
 
 
-def _open_store(path: Path | None) -> Reader:
-    from rnnlab.store import DEFAULT_PATH  # late: the figures do not need it
+def _open_store(where: Path | str | None) -> Reader:
+    from rnnlab.store import DEFAULT_PATH, place_of, settings_of_uri  # late: the figures do not need it
     from rnnlab.store.reader import Reader
 
-    return Reader(path or DEFAULT_PATH)
+    return Reader(place_of(settings_of_uri(where)) if isinstance(where, str) else where or DEFAULT_PATH)
 
 
-def main(arguments: Sequence[str], open_store: Callable[[Path | None], Reader] = _open_store) -> int:
+def main(arguments: Sequence[str], open_store: Callable[[Path | str | None], Reader] = _open_store) -> int:
     """The exit status: 0, or 2 where the input is not possible, with one line for each problem."""
     if any(argument in ("-h", "--help") for argument in arguments):
         print(__doc__)

@@ -26,7 +26,7 @@ from yaml import YAMLError
 
 from rnnlab.engine import EngineSettings
 from rnnlab.registry import registry
-from rnnlab.store import StoreSettings
+from rnnlab.store import KEYS, StoreSettings, without_password
 from rnnlab.trial import (
     KINDS,
     SECTIONS,
@@ -286,6 +286,12 @@ def _explain_unknown(key: str, arguments: Sequence[str]) -> str:
             return unknown_key(key, list(dict.fromkeys(known)), value, f"{section} {' or '.join(sorted(members))}")
         owners = [name for name, spec in registry()[section].items() if key.partition(".")[2] in _fields(spec)]
         return f"{key}={value}: is of {section} {' or '.join(owners)}, not of the {section} chosen here"
+    if section == "store":
+        stores = [f"store={kind}" for kind, names in KEYS.items() if name in names]
+        if stores:
+            value = without_password(value)
+            return f"{key}={value}: is not of the store chosen here; must stand with {' or '.join(stores)}"
+        return unknown_key(key, [f"store.{name}" for name in dict.fromkeys(sum(KEYS.values(), ()))], value)
     spec = {"model": Model, "train": Train, **SETTINGS}.get(section)
     return unknown_key(key, [f"{section}.{name}" for name in _fields(spec)] if spec else [], value)
 

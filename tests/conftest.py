@@ -5,4 +5,4 @@ from hypothesis import settings
 settings.register_profile("rnnlab", derandomize=True, deadline=None)
 settings.load_profile("rnnlab")
 
-pytest_plugins = ["stores"]
+pytest_plugins = ["stores", "servers"]

@@ -157,9 +157,14 @@ def test_arguments_are_experiments_and_paths():
 REFUSED = {
     "an unknown experiment": (["demo", "dmeo"], "experiment dmeo: not in the store; there are: demo, empty, "),
     "an experiment without trials": (["empty"], "experiment empty: no trials, nothing to draw yet"),
-    "an unknown key": (["store.pth=x"], "store.pth=x: unknown key; did you mean store.path? allowed: store.path, out"),
-    "an unknown option": (["--verbose"], "--verbose=: unknown key; allowed: store.path, out"),
+    "an unknown key": (
+        ["store.pth=x"],
+        "store.pth=x: unknown key; did you mean store.path? allowed: store.path, store.uri, out",
+    ),
+    "an unknown option": (["--verbose"], "--verbose=: unknown key; allowed: store.path, store.uri, out"),
     "no path": (["out="], "out=: must be a path"),
+    "no URI": (["store.uri="], "store.uri=: must be a URI"),
+    "two stores": (["store.uri=http://h", "store.path=x"], "store.path: is given beside store.uri; must be one of"),
 }
 
 

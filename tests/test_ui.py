@@ -19,7 +19,7 @@ from rnnlab.trial import BadInput
     [
         (["port=abc"], "port=abc: must be an integer >= 1 and <= 65535"),
         (["port=70000"], "port=70000: must be an integer >= 1 and <= 65535"),
-        (["prot=1"], "prot=1: unknown key; did you mean port? allowed: store.path, port"),
+        (["prot=1"], "prot=1: unknown key; did you mean port? allowed: store.path, store.uri, port"),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(words, line):

@@ -16,6 +16,11 @@ RUNS_FOLDER = Path(__file__).parents[2] / "runs"
 DEFAULT_PATH = RUNS_FOLDER / "rnnlab.db"
 LOCK_TIMEOUT = 20.0  # seconds to wait for another process that is writing
 SQLITE, POSTGRES, SERVER = "sqlite", "postgres", "server"  # the kinds of store
+KEYS = {  # kind -> the keys that conf/store/KIND.yaml has beside the kind
+    SQLITE: ("path", "weights"),
+    POSTGRES: ("uri", "folder", "weights"),
+    SERVER: ("uri", "folder", "weights"),
+}
 SCHEMES = {POSTGRES: ("postgresql",), SERVER: ("http", "https")}
 FORMS = {POSTGRES: "postgresql://USER@HOST/DATABASE", SERVER: "http://HOST:PORT"}
 

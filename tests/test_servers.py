@@ -1,0 +1,276 @@
+"""Stores in PostgreSQL and behind an MLflow server hold what a SQLite file holds, and fail in one line."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psycopg
+import pytest
+import servers
+from builders import trial
+from safetensors.torch import load_file, save_file
+from stores import QUICK, command_line
+from torch import zeros
+
+from experiments import ui
+from reports import build
+from rnnlab.collector import derived, run_name
+from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED, Record
+from rnnlab.store import POSTGRES, SERVER, StoreSettings, place_of, settings_of_uri, without_password
+from rnnlab.store.kinds import kind_of
+from rnnlab.store.reader import Reader
+from rnnlab.store.writer import StoreFailure, Writer
+from rnnlab.trial import BadInput
+
+KINDS = (POSTGRES, SERVER)
+CHECKOUT = Path(__file__).parents[1]
+SWEEP = (*QUICK, "-m", "task.delay=3,5", "seed=0,1", "engine.workers=1", "engine.progress=quiet")
+ACCIDENTS = ["run_id", "pid"]  # columns of a frame that belong to the launch
+NOBODY = "http://127.0.0.1:1"  # a port that nobody listens on
+
+
+@pytest.fixture(params=KINDS)
+def remote(request) -> StoreSettings:
+    """A store of either kind."""
+    return request.getfixturevalue(request.param)
+
+
+def usable(settings):
+    place = place_of(settings)
+    kind_of(place).check_usable(place)
+
+
+def words_of(settings):
+    return (f"store={settings.kind}", f"store.uri={settings.uri}", f"store.folder={settings.folder}")
+
+
+def contents(where, experiment):
+    """All that a store holds of an experiment, but for accidents of the launch."""
+    reader = Reader(where)
+    frame = reader.frame(experiment)
+    return frame.drop(columns=ACCIDENTS), [reader.curves(run_id) for run_id in frame["run_id"]]
+
+
+def equal(found, expected):
+    pd.testing.assert_frame_equal(found[0], expected[0])
+    assert len(found[1]) == len(expected[1])
+    for curve, other in zip(found[1], expected[1], strict=True):
+        pd.testing.assert_frame_equal(curve, other)
+
+
+def write_all(settings, folder):
+    """Every outcome that a trial can have, in two experiments, one of them with a sweep."""
+    trials = [trial(seed=seed, clip_threshold=None if seed else 1.0) for seed in range(5)]
+    ends = [SOLVED, EXHAUSTED, DIVERGED, FAILED, RUNNING]
+    weights = folder / "initial.safetensors"
+    save_file({"W_hh": zeros(2, 2)}, weights)
+    with Writer(settings, "first", {"rnnlab.numerics": "here"}) as writer:
+        for one, end in zip(trials, ends, strict=True):
+            writer.begin(one, run_name(one), derived(one))
+            writer.write(Record(one.key, 0, RUNNING, {"eval/loss": 0.1 + 0.2, "eval/accuracy": 1 / 3}), weights)
+            writer.write(Record(one.key, 2, RUNNING, {"eval/loss": 1e-300, "train/gradient_norm": float("nan")}))
+            if end != RUNNING:
+                last = {"eval/loss": float("nan" if end == DIVERGED else "0.25"), "trained_steps": 2500.0}
+                writer.write(Record(one.key, 2500, end, last, error="boom" if end == FAILED else ""))
+    with Writer(settings, "second", {}, "a launch") as writer:
+        writer.begin_sweep(trials[:3], ["seed"], "a note", {"notes.txt": "more"})
+
+
+def test_the_three_kinds_of_store_hold_the_same(store, postgres, server, tmp_path):
+    stores = [StoreSettings(str(store)), postgres, server]
+    for settings in stores:
+        write_all(settings, tmp_path)
+    places = [place_of(settings) for settings in stores]
+    for experiment in ("first", "second"):
+        expected = contents(places[0], experiment)
+        assert len(expected[0]) == {"first": 5, "second": 3}[experiment]
+        for place in places[1:]:
+            equal(contents(place, experiment), expected)
+    plans = [list(Reader(place).plans("second").values()) for place in places]
+    assert plans[0] == plans[1] == plans[2]
+    assert len(plans[0][0]) == 3
+    readers = [Reader(place) for place in places]
+    assert [reader.experiments() for reader in readers] == [["first", "second"]] * 3
+    assert [set(reader.finished()) for reader in readers] == [set(plans[0][0])] * 3
+    results = [[reader.result(run_id) for run_id in reader.finished().values()] for reader in readers]
+    assert results[0] == results[1] == results[2]
+    for reader in readers:
+        rows = reader.trials().to_dict("records")
+        assert load_file(reader.artifact(rows[0], "weights/initial.safetensors"))["W_hh"].shape == (2, 2)
+        assert not reader.artifact(rows[0], "weights/final.safetensors").exists()
+
+
+def test_a_sweep_gives_the_same_in_every_kind_of_store(store, remote, monkeypatch, capsys):
+    assert command_line(monkeypatch, *SWEEP, f"store.path={store}") == 0
+    assert command_line(monkeypatch, *SWEEP, *words_of(remote)) == 0
+    equal(contents(place_of(remote), "adhoc"), contents(store, "adhoc"))
+    capsys.readouterr()
+    assert command_line(monkeypatch, *SWEEP, *words_of(remote)) == 0
+    assert "nothing (4 were in the store already)" in capsys.readouterr().out
+    assert len(Reader(place_of(remote)).trials()) == 4
+
+
+def test_two_launches_at_once_work(remote):
+    command = [sys.executable, "-m", "experiments.train", *SWEEP, *words_of(remote)]
+    launches = [
+        subprocess.Popen([*command, f"init.input_scale={scale}"], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
+        for scale in ("0.1", "0.2")
+    ]
+    said = [launch.communicate()[1] for launch in launches]
+    assert [launch.returncode for launch in launches] == [0, 0], said
+    frame = Reader(place_of(remote)).frame("adhoc")
+    assert list(frame["status"]) == [EXHAUSTED] * 8
+
+
+def test_two_launches_at_once_make_the_tables_of_a_new_database(cluster, tmp_path):
+    servers.execute(cluster, "CREATE DATABASE fresh")
+    code = """
+import sys
+from rnnlab.store import StoreSettings
+from rnnlab.store.writer import Writer
+with Writer(StoreSettings(kind="postgres", uri=sys.argv[1], folder=sys.argv[2]), "tests", {}):
+    pass
+"""
+    words = [[sys.executable, "-c", code, servers.address(cluster, "fresh"), tmp_path / name] for name in "ab"]
+    makers = [subprocess.Popen(each, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True) for each in words]
+    said = [maker.communicate()[1] for maker in makers]
+    assert [maker.returncode for maker in makers] == [0, 0], said
+
+
+@contextlib.contextmanager
+def ending(kind, schema, folder):
+    """(settings, process) of a store whose server can be killed without harm to other tests."""
+    if kind == SERVER:
+        store = folder / "server.db"
+        store.write_bytes(schema.read_bytes())
+        with servers.started_server(store) as (uri, process):
+            yield StoreSettings(kind=kind, uri=uri, folder=str(folder / "state")), process
+        return
+    with servers.started_postgres(servers._programs()) as (port, process):
+        uri = servers.address(port, "postgres")
+        yield StoreSettings(kind=kind, uri=uri, folder=str(folder / "state")), process
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_store_that_goes_away_is_reported_in_one_line_and_soon(kind, schema, tmp_path, request):
+    request.getfixturevalue("cluster")  # skips where there is no PostgreSQL
+    one = trial()
+    with ending(kind, schema, tmp_path) as (settings, process):
+        began = 0.0
+
+        def lose_the_store():
+            with Writer(settings, "tests", {}) as writer:
+                writer.begin(one, "name", {})
+                process.send_signal(signal.SIGINT)
+                process.wait()
+                nonlocal began
+                began = time.monotonic()
+                writer.write(Record(one.key, 2, EXHAUSTED, {"eval/loss": 0.5}))
+
+        with pytest.raises(StoreFailure) as failure:
+            lose_the_store()
+        assert time.monotonic() - began < 20
+    said = str(failure.value)
+    assert said.startswith(f"store.uri={settings.uri}: could not be written (")
+    assert "\n" not in said
+
+
+REFUSED = {  # words -> what the one line must say
+    ("store=postgres",): "store.uri=null: must be postgresql://USER@HOST/DATABASE for store=postgres",
+    ("store=server",): "store.uri=null: must be http://HOST:PORT for store=server",
+    ("store=postgres", "store.uri=mysql://u@h/d"): "store.uri=mysql://u@h/d: must be postgresql://USER@HOST/DATABASE",
+    ("store=postgres", "store.uri=postgresql://u@h"): "store.uri=postgresql://u@h: must be postgresql://USER@HOST/DATA",
+    ("store=server", "store.uri=postgresql://u:secret@h/d"): "store.uri=postgresql://u:***@h/d: must be http://HOST:PO",
+    ("store=server", "store.uri=127.0.0.1:5000"): "store.uri=127.0.0.1:5000: must be http://HOST:PORT for store=server",
+    ("store=server", "store.uri=http://h:x"): "store.uri=http://h:x: must be http://HOST:PORT for store=server",
+    ("store=server", f"store.uri={NOBODY}"): f"store.uri={NOBODY}: cannot be read (Connection refused); must be an ",
+    ("store=postgres", "store.uri=postgresql://u:secret@127.0.0.1:1/d"): "store.uri=postgresql://u:***@127.0.0.1:1/d: ",
+    ("store.uri=http://h",): "store.uri=http://h: is not of the store chosen here; must stand with store=postgres or ",
+    ("store=server", "store.path=x"): "store.path=x: is not of the store chosen here; must stand with store=sqlite",
+    ("store=nosuch",): "store=nosuch: must be one of postgres, server, sqlite",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED, ids=" ".join)
+def test_a_store_that_cannot_be_is_refused_in_one_line_before_anything_trains(words, monkeypatch, tmp_path, capsys):
+    folder = [f"store.folder={tmp_path / 'new'}"] if words[0].startswith("store=") and "nosuch" not in words[0] else []
+    began = time.monotonic()
+    assert command_line(monkeypatch, *QUICK, *words, *folder) == 2
+    assert time.monotonic() - began < 10
+    said = capsys.readouterr().err
+    assert said.startswith(REFUSED[words])
+    assert said.count("\n") == 1
+    assert "secret" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_driver_says_how_to_get_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert command_line(monkeypatch, *QUICK, "store=postgres", "store.uri=postgresql://u@h/d") == 2
+    assert "must be installed: pip install 'rnnlab[postgres]'\n" in capsys.readouterr().err
+
+
+def test_a_server_of_another_kind_is_refused(monkeypatch, tmp_path, capsys):
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", ui.HOST, "--directory", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as other:
+        try:
+            port = other.stdout.readline().split()[5]  # Serving HTTP on 127.0.0.1 port 12345 ...
+            assert command_line(monkeypatch, *QUICK, "store=server", f"store.uri=http://{ui.HOST}:{port}") == 2
+        finally:
+            other.terminate()
+    said = capsys.readouterr().err
+    assert said.endswith("must be an MLflow tracking server that answers\n")
+    assert said.count("\n") == 1
+
+
+def test_a_database_that_cannot_be_used_is_refused(cluster, postgres, tmp_path):
+    servers.execute(cluster, "CREATE DATABASE other")
+    servers.execute(cluster, "CREATE TABLE recipes (name text)", "other")
+    servers.execute(cluster, "CREATE ROLE reader LOGIN")
+    name = postgres.uri.rpartition("/")[2]
+    servers.execute(cluster, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader", name)
+    as_reader = postgres.uri.replace(f"{servers.ADMIN}@", "reader@")
+    reasons = {servers.address(cluster, "other"): "a database of another program", as_reader: "is read-only for this"}
+    for uri, reason in reasons.items():
+        settings = StoreSettings(kind=POSTGRES, uri=uri, folder=str(tmp_path / "state"))
+        with pytest.raises(BadInput, match=reason):
+            usable(settings)
+    assert Reader(place_of(settings_of_uri(as_reader))).experiments() == []  # reading is allowed
+
+
+def test_reading_cannot_write_and_an_empty_database_is_an_empty_store(cluster):
+    servers.execute(cluster, "CREATE DATABASE empty")
+    place = place_of(settings_of_uri(servers.address(cluster, "empty")))
+    reader = Reader(place)
+    assert reader.experiments() == []
+    assert reader.finished() == {}
+    with reader.kind.rows(place) as rows, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        rows.connection.execute("CREATE TABLE recipes (name text)")
+
+
+def test_reports_and_links_come_from_every_kind_of_store(remote, monkeypatch, tmp_path, capsys):
+    assert command_line(monkeypatch, *SWEEP, *words_of(remote)) == 0
+    out = tmp_path / "out"
+    assert build.main([f"store.uri={remote.uri}", f"out={out}"]) == 0
+    assert f"reports.build adhoc store.uri={remote.uri}" in (out / "adhoc" / "index.html").read_text()
+    command = [sys.executable, "-m", "experiments.ui", f"store.uri={remote.uri}", f"port={servers.free_port()}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as shown:
+        try:
+            where, runs = shown.stdout.readline(), shown.stdout.readline()
+        finally:
+            shown.send_signal(signal.SIGTERM)
+    base = where.split()[5].rstrip(".")
+    assert runs.split()[0] == "adhoc"
+    assert runs.split()[1].startswith(f"{base}/#/experiments/")
+    assert (base == remote.uri) == (remote.kind == SERVER)
+
+
+def test_a_password_is_never_shown(monkeypatch):
+    uri = "postgresql://u:secret@h:5432/d?sslmode=require&password=secret"
+    shown = "postgresql://u:***@h:5432/d?sslmode=require&password=***"
+    assert without_password(f"python store.uri={uri} http://h:1/a@b") == f"python store.uri={shown} http://h:1/a@b"
+    assert str(place_of(settings_of_uri(uri))) == f"store.uri={shown}"
