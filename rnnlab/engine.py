@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import pandas as pd
 from filelock import FileLock
 
 from rnnlab import provenance
@@ -26,7 +27,7 @@ from rnnlab.record import FAILED
 from rnnlab.recovery import abandoned, live, recover
 from rnnlab.spool import Folder, Work, new_folder
 from rnnlab.store import StoreSettings, check_usable, location, lock_of, runs, sweeps_of
-from rnnlab.store.reader import Reader
+from rnnlab.store.reader import RUN_COLUMNS, Reader
 from rnnlab.store.view import describe
 from rnnlab.store.writer import StoreFailure, Writer
 from rnnlab.sweep import Plan, by_shape, plan
@@ -122,7 +123,8 @@ class _Launch:
         with owner, Writer(self.store, self.experiment, provenance.tags(), folder.name, self._live()) as writer:
             if len(self.trials) > 1:
                 note = describe(self._describe(start), self.command)
-                writer.begin_sweep(start.planned.trials, start.planned.axes(), note, self.files)
+                files = {**provenance.files(), **self.files, "command.txt": f"{self.command}\n"}
+                writer.begin_sweep(start.planned.trials, start.planned.axes(), note, files)
             if start.planned.pending:
                 self._execute(start, folder, writer)
             waiting = bool(start.planned.elsewhere) and not self.outcome.interrupted
@@ -155,9 +157,7 @@ class _Launch:
 
     def _start(self) -> Start:
         """What there is to do, given what the store holds and what other launches are doing."""
-        known = Reader(self.path).trials() if self.path.exists() else None
-        if known is None or known.empty:
-            return Start(plan(self.trials), frozenset(), {})
+        known = Reader(self.path).trials() if self.path.exists() else pd.DataFrame(columns=list(RUN_COLUMNS))
         others = {trial.key for folder in live(self.sweeps) for trial in folder.read_plan().trials}
         elsewhere = others | runs.busy(known, self._live())
         only = runs.failed(known) if self.settings.mode == "failed" else None
