@@ -40,6 +40,7 @@ from rnnlab.trial import Trial, build
 RESULTS = Path(__file__).parent / "results" / "tracking.json"
 METRICS, POINTS = 8, 100
 AT_ONCE = 32  # trials in training: two stacks of 16
+SECONDS, WORKERS = 3.0, 2  # of training for each trial; side by side
 BAR_MS, BAR_KB, BAR_SHARE = 80.0, 10.0, 0.03
 
 
@@ -78,19 +79,20 @@ class Pipeline:
         self.spool = SpoolWriter(self.folder, "worker", "here")
         self.writer = Writer(StoreSettings(str(root / "store.db")), "tracking", {}, self.folder.name)
         display = Display("quiet", trials, 0, "tracking")
+        self.clock = 0.0
         self.collector = Collector(self.folder, trials, {}, self.writer, display, Outcome())
 
     def pass_through(self, trials: Sequence[Trial], points: int) -> float:
         """Let trials begin, run side by side and end; return the seconds that the launching process needed."""
         courses = [list(course(trial, points)) for trial in trials]
         needed = 0.0
-        for number, records in enumerate(zip(*courses, strict=True)):
+        for records in zip(*courses, strict=True):
             for record in records:
                 self.spool.append(record)
             began = time.perf_counter()
             self.collector.collect()
-            if number % 10 == 9:  # as every two seconds in a sweep
-                self.writer.flush()
+            self.clock += SECONDS * len(trials) / WORKERS / points  # that training to here would have taken
+            self.collector.flush_if_due(self.clock)
             needed += time.perf_counter() - began
         return needed
 
