@@ -15,7 +15,8 @@ from rnnlab.spool import Folder, SpoolReader
 from rnnlab.store.writer import Writer
 from rnnlab.trial import Trial
 
-FLUSH = 2.0  # seconds between batches of writes to the store
+FLUSH = 2.0  # seconds between batches of writes to the store, at least
+FLUSH_SHARE = 0.01  # of the time, for batches between the beginnings and the ends of trials
 
 
 @dataclass
@@ -61,16 +62,22 @@ class Collector:
         self.continues = continues
         self.ended: set[str] = set()
         self.steps: dict[str, int] = {}  # trial key -> step of its last record, of those that run
+        self.due = 0.0  # when the next batch is written
         self.writer, self.display, self.outcome = writer, display, outcome
 
     def collect_while(self, at_work: Iterable[None]) -> None:
-        """Collect whenever `at_work` yields, and write what was noted every `FLUSH` seconds."""
-        flushed = time.monotonic()
+        """Collect whenever `at_work` yields, and write what was noted now and then."""
         for _ in at_work:
             self.collect()
-            if time.monotonic() - flushed > FLUSH:
-                self.writer.flush()
-                flushed = time.monotonic()
+            self.flush_if_due(time.monotonic())
+
+    def flush_if_due(self, now: float) -> None:
+        """Write what was noted; seldom where that takes long, as each batch costs by itself."""
+        if now < self.due:
+            return
+        began = time.monotonic()
+        self.writer.flush()
+        self.due = now + max(FLUSH, (time.monotonic() - began) / FLUSH_SHARE)
 
     def collect(self) -> None:
         """Take note of all records that are new."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import pandas as pd
 from filelock import FileLock
 
 from rnnlab import provenance
@@ -28,6 +29,7 @@ from rnnlab.spool import Folder, Work, new_folder
 from rnnlab.store import StoreSettings, place_of, runs
 from rnnlab.store.kinds import kind_of
 from rnnlab.store.reader import Reader
+from rnnlab.store.rows import RUN_COLUMNS
 from rnnlab.store.view import describe
 from rnnlab.store.writer import StoreFailure, Writer
 from rnnlab.sweep import Plan, by_shape, plan
@@ -123,7 +125,8 @@ class _Launch:
         with owner, Writer(self.store, self.experiment, provenance.tags(), folder.name, self._live()) as writer:
             if len(self.trials) > 1:
                 note = describe(self._describe(start), self.command)
-                writer.begin_sweep(start.planned.trials, start.planned.axes(), note, self.files)
+                files = {**provenance.files(), **self.files, "command.txt": f"{self.command}\n"}
+                writer.begin_sweep(start.planned.trials, start.planned.axes(), note, files)
             if start.planned.pending:
                 self._execute(start, folder, writer)
             waiting = bool(start.planned.elsewhere) and not self.outcome.interrupted
@@ -156,9 +159,8 @@ class _Launch:
 
     def _start(self) -> Start:
         """What there is to do, given what the store holds and what other launches are doing."""
-        known = Reader(self.place).trials() if kind_of(self.place).exists(self.place) else None
-        if known is None or known.empty:
-            return Start(plan(self.trials), frozenset(), {})
+        there = kind_of(self.place).exists(self.place)
+        known = Reader(self.place).trials() if there else pd.DataFrame(columns=list(RUN_COLUMNS))
         others = {trial.key for folder in live(self.sweeps) for trial in folder.read_plan().trials}
         elsewhere = others | runs.busy(known, self._live())
         only = runs.failed(known) if self.settings.mode == "failed" else None

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +31,7 @@ from rnnlab.trial import BadInput
 KINDS = (POSTGRES, SERVER)
 CHECKOUT = Path(__file__).parents[1]
 SWEEP = (*QUICK, "-m", "task.delay=3,5", "seed=0,1", "engine.workers=1", "engine.progress=quiet")
-ACCIDENTS = ["run_id", "pid"]  # columns of a frame that belong to the launch
+ACCIDENTS = ["run_id", "pid", "seconds"]  # columns of a frame that belong to the launch
 NOBODY = "http://127.0.0.1:1"  # a port that nobody listens on
 
 
@@ -52,7 +54,8 @@ def contents(where, experiment):
     """All that a store holds of an experiment, but for accidents of the launch."""
     reader = Reader(where)
     frame = reader.frame(experiment)
-    return frame.drop(columns=ACCIDENTS), [reader.curves(run_id) for run_id in frame["run_id"]]
+    curves = [reader.curves(run_id) for run_id in frame["run_id"]]
+    return frame.drop(columns=ACCIDENTS, errors="ignore"), [one[one["key"] != "seconds"] for one in curves]
 
 
 def equal(found, expected):
@@ -106,39 +109,41 @@ def test_the_three_kinds_of_store_hold_the_same(store, postgres, server, tmp_pat
 
 def test_a_sweep_gives_the_same_in_every_kind_of_store(store, remote, monkeypatch, capsys):
     assert command_line(monkeypatch, *SWEEP, f"store.path={store}") == 0
-    assert command_line(monkeypatch, *SWEEP, *words_of(remote)) == 0
-    equal(contents(place_of(remote), "adhoc"), contents(store, "adhoc"))
     capsys.readouterr()
+    assert command_line(monkeypatch, *SWEEP, *words_of(remote)) == 0
+    assert capsys.readouterr() == ("adhoc: done; 4 exhausted\n", "")
+    equal(contents(place_of(remote), "adhoc"), contents(store, "adhoc"))
     assert command_line(monkeypatch, *SWEEP, *words_of(remote)) == 0
     assert "nothing (4 were in the store already)" in capsys.readouterr().out
     assert len(Reader(place_of(remote)).trials()) == 4
 
 
-def test_two_launches_at_once_work(remote):
-    command = [sys.executable, "-m", "experiments.train", *SWEEP, *words_of(remote)]
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_launches_at_once_work_also_in_a_database_without_tables(kind, request, tmp_path):
+    if kind == POSTGRES:
+        cluster = request.getfixturevalue("cluster")
+        servers.execute(cluster, "CREATE DATABASE fresh")
+        store = StoreSettings(kind=kind, uri=servers.address(cluster, "fresh"))
+    else:
+        store = request.getfixturevalue("server")
+    command = [sys.executable, "-m", "experiments.train", *SWEEP]
     launches = [
-        subprocess.Popen([*command, f"init.input_scale={scale}"], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [
+                *command,
+                f"init.input_scale={scale}",
+                *words_of(replace(store, folder=str(tmp_path / f"machine {scale}"))),
+            ],
+            cwd=CHECKOUT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for scale in ("0.1", "0.2")
     ]
     said = [launch.communicate()[1] for launch in launches]
     assert [launch.returncode for launch in launches] == [0, 0], said
-    frame = Reader(place_of(remote)).frame("adhoc")
+    frame = Reader(place_of(store)).frame("adhoc")
     assert list(frame["status"]) == [EXHAUSTED] * 8
-
-
-def test_two_launches_at_once_make_the_tables_of_a_new_database(cluster, tmp_path):
-    servers.execute(cluster, "CREATE DATABASE fresh")
-    code = """
-import sys
-from rnnlab.store import StoreSettings
-from rnnlab.store.writer import Writer
-with Writer(StoreSettings(kind="postgres", uri=sys.argv[1], folder=sys.argv[2]), "tests", {}):
-    pass
-"""
-    words = [[sys.executable, "-c", code, servers.address(cluster, "fresh"), tmp_path / name] for name in "ab"]
-    makers = [subprocess.Popen(each, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True) for each in words]
-    said = [maker.communicate()[1] for maker in makers]
-    assert [maker.returncode for maker in makers] == [0, 0], said
 
 
 @contextlib.contextmanager
@@ -252,21 +257,34 @@ def test_reading_cannot_write_and_an_empty_database_is_an_empty_store(cluster):
         rows.connection.execute("CREATE TABLE recipes (name text)")
 
 
-def test_reports_and_links_come_from_every_kind_of_store(remote, monkeypatch, tmp_path, capsys):
-    assert command_line(monkeypatch, *SWEEP, *words_of(remote)) == 0
+def test_reports_and_links_come_from_a_server_as_from_a_file(server, monkeypatch, tmp_path, capsys):
+    assert command_line(monkeypatch, *SWEEP, *words_of(server)) == 0
     out = tmp_path / "out"
-    assert build.main([f"store.uri={remote.uri}", f"out={out}"]) == 0
-    assert f"reports.build adhoc store.uri={remote.uri}" in (out / "adhoc" / "index.html").read_text()
-    command = [sys.executable, "-m", "experiments.ui", f"store.uri={remote.uri}", f"port={servers.free_port()}"]
+    assert build.main([f"store.uri={server.uri}", f"out={out}"]) == 0
+    assert f"reports.build adhoc store.uri={server.uri}" in (out / "adhoc" / "index.html").read_text()
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["experiments/ui.py", f"store.uri={server.uri}"])
+    ui.main()
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"The MLflow UI is at {server.uri}. The runs of each experiment:"
+    assert second.split()[0] == "adhoc"
+    assert second.split()[1].startswith(f"{server.uri}/#/experiments/")
+
+
+def test_the_ui_serves_a_database(postgres):
+    with Writer(postgres, "tests", {}) as writer:
+        writer.begin(trial(), "name", {})
+    command = [sys.executable, "-m", "experiments.ui", f"store.uri={postgres.uri}", f"port={servers.free_port()}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as shown:
         try:
-            where, runs = shown.stdout.readline(), shown.stdout.readline()
+            base, runs = shown.stdout.readline().split()[5], shown.stdout.readline()
+            assert runs.startswith("  tests ")
+            number = runs.split("/experiments/")[1].split("/")[0]
+            with urllib.request.urlopen(f"{base}/api/2.0/mlflow/experiments/get?experiment_id={number}") as answer:
+                assert b'"name": "tests"' in answer.read()
         finally:
-            shown.send_signal(signal.SIGTERM)
-    base = where.split()[5].rstrip(".")
-    assert runs.split()[0] == "adhoc"
-    assert runs.split()[1].startswith(f"{base}/#/experiments/")
-    assert (base == remote.uri) == (remote.kind == SERVER)
+            shown.terminate()
+    assert shown.returncode == 0
 
 
 def test_a_password_is_never_shown(monkeypatch):

@@ -29,11 +29,10 @@ def exists(place: Place) -> bool:
 def check_usable(place: Place) -> None:
     with _connection(place) as connection:
         found = _tables(connection)
-        problem = problem_of_tables(found)
+        if problem := problem_of_tables(found):
+            raise BadInput(f"{place}: {problem}")
         allowed = connection.execute(MAY_WRITE if found else MAY_CREATE).fetchone()
         read_only = connection.execute(READ_ONLY).fetchone()
-    if problem:
-        raise BadInput(f"{place}: {problem}")
     if allowed != (True,) or read_only != (False,):
         raise BadInput(f"{place}: is read-only for this user; must be a store that can be written")
     if place.artifacts and (problem := problem_of_folder(place.artifacts)):

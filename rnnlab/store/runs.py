@@ -44,10 +44,12 @@ def busy(runs: pd.DataFrame, live: Collection[str]) -> set[str]:
 
 
 def orphans(runs: pd.DataFrame, live: Collection[str]) -> list[tuple[str, str]]:
-    """(run, status) of the runs that MLflow shows as running though their owner is gone, and what they should show."""
-    shown = dict.fromkeys(RESULTS, "FINISHED") | {FAILED: "FAILED"}
-    rows = runs[runs["mlflow_status"] == "RUNNING"].to_dict("records")
-    return [(row["run_id"], shown.get(row["status"], "KILLED")) for row in rows if not owner_lives(row, live)]
+    """The runs whose owner was cut off before MLflow showed how they ended: (run, what it should show)."""
+    shown = {RUNNING: "KILLED"} | dict.fromkeys(RESULTS, "FINISHED") | {FAILED: "FAILED"}
+    wanted = runs["status"].map(shown).fillna("KILLED")  # a sweep has no status of its own
+    wrong = (runs["mlflow_status"] == "RUNNING") | (runs["status"].isin(RESULTS) & (runs["mlflow_status"] != wanted))
+    rows = zip(runs[wrong].to_dict("records"), wanted[wrong], strict=True)
+    return [(row["run_id"], status) for row, status in rows if not owner_lives(row, live)]
 
 
 def replaced(runs: pd.DataFrame) -> dict[str, str]:
