@@ -25,7 +25,8 @@ def launch(
 
     `files` are kept with the sweep's run, by name.
     """
-    outcome = engine.run(trials, experiment, store, execution, command_line(), files)
+    kept = {name: without_password(text) for name, text in (files or {}).items()}
+    outcome = engine.run(trials, experiment, store, execution, command_line(), kept)
     line = _line_of_trial(trials[0], outcome, store, execution) if len(trials) == 1 else None
     sys.stdout.write((line or _line_of_sweep(experiment, outcome, execution)) + "\n")
     sys.stderr.writelines(f"{note}\n" for note in outcome.notes)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from experiments import ui
-from rnnlab.store import POSTGRES, SERVER, StoreSettings, sqlite_place
+from rnnlab.store import POSTGRES, SERVER, Place, StoreSettings, sqlite_place
 from rnnlab.store.writer import Writer
 
 LIMIT = 60  # seconds until a server must answer
@@ -32,18 +33,14 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[int]:
     """The port of a PostgreSQL that asks for no password."""
-    programs = _programs()
-    if programs is None:
-        missing = "PostgreSQL is not installed: its initdb is neither in /usr/lib/postgresql/*/bin nor in PATH"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    with started_postgres(programs) as (port, _):
+    with started_postgres() as (port, _):
         yield port
 
 
 @contextlib.contextmanager
-def started_postgres(programs: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def started_postgres() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """(port, process) of a new PostgreSQL; its folder is gone afterwards."""
-    user = _unprivileged()  # pytest's own temporary folders are closed to it
+    programs, user = _programs(), _unprivileged()  # to whom pytest's own temporary folders are closed
     with tempfile.TemporaryDirectory(prefix="rnnlab-postgres-", ignore_cleanup_errors=True) as folder:
         if user:
             shutil.chown(folder, **user)
@@ -59,15 +56,20 @@ def started_postgres(programs: Path) -> Iterator[tuple[int, subprocess.Popen[byt
             _wait_until_it_answers(server, port, Path(folder) / "log")
             yield port, server
         finally:
-            server.send_signal(subprocess.signal.SIGINT)  # which does not wait for clients
+            server.send_signal(signal.SIGQUIT)  # at once: its files are not needed any more
             server.wait()
 
 
-def _programs() -> Path | None:
-    """The folder of PostgreSQL's programs, of the newest version."""
+def _programs() -> Path:
+    """The folder of PostgreSQL's programs, of the newest version; without it tests are skipped, or fail in CI."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda file: int(file.parts[-3]))
     in_path = shutil.which("initdb")
-    return found[-1].parent if found else Path(in_path).resolve().parent if in_path else None
+    if found or in_path:
+        return found[-1].parent if found else Path(in_path).resolve().parent
+    missing = "PostgreSQL is not installed: its initdb is neither in /usr/lib/postgresql/*/bin nor in PATH"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 def _unprivileged() -> dict[str, str]:
@@ -127,7 +129,7 @@ def postgres(cluster, tables, tmp_path) -> StoreSettings:
 def running_server(schema, tmp_path_factory) -> Iterator[tuple[str, Path]]:
     """(URI, database) of an MLflow server for all tests."""
     database = Path(shutil.copy(schema, tmp_path_factory.mktemp("server") / "server.db"))
-    with started_server(database) as (uri, _):
+    with started_server(sqlite_place(database)) as (uri, _):
         yield uri, database
 
 
@@ -141,10 +143,10 @@ def server(schema, running_server, tmp_path) -> StoreSettings:
 
 
 @contextlib.contextmanager
-def started_server(store: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """(URI, process) of a new MLflow server."""
+def started_server(store: Place) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """(URI, process) of a new MLflow server on a store."""
     port = free_port()
-    process = ui.start(sqlite_place(store), port)
+    process = ui.start(store, port)
     try:
         yield f"http://{ui.HOST}:{port}", process
     finally:

@@ -1,11 +1,9 @@
 """Stores in PostgreSQL and behind an MLflow server hold what a SQLite file holds, and fail in one line."""
 
-import contextlib
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,42 +144,34 @@ def test_two_launches_at_once_work_also_in_a_database_without_tables(kind, reque
     assert list(frame["status"]) == [EXHAUSTED] * 8
 
 
-@contextlib.contextmanager
-def ending(kind, schema, folder):
-    """(settings, process) of a store whose server can be killed without harm to other tests."""
-    if kind == SERVER:
-        store = folder / "server.db"
-        store.write_bytes(schema.read_bytes())
-        with servers.started_server(store) as (uri, process):
-            yield StoreSettings(kind=kind, uri=uri, folder=str(folder / "state")), process
-        return
-    with servers.started_postgres(servers._programs()) as (port, process):
-        uri = servers.address(port, "postgres")
-        yield StoreSettings(kind=kind, uri=uri, folder=str(folder / "state")), process
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_store_that_goes_away_is_reported_in_one_line_and_soon(kind, schema, tmp_path, request):
-    request.getfixturevalue("cluster")  # skips where there is no PostgreSQL
+def write_until_it_is_gone(settings, process):
+    """Write a trial, whose store goes away before its end; return the failure and the seconds until it was told."""
     one = trial()
-    with ending(kind, schema, tmp_path) as (settings, process):
-        began = 0.0
+    with pytest.raises(StoreFailure) as failure, Writer(settings, "tests", {}) as writer:  # noqa: PT012
+        writer.begin(one, "name", {})
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        began = time.monotonic()
+        writer.write(Record(one.key, 2, EXHAUSTED, {"eval/loss": 0.5}))
+    return str(failure.value), time.monotonic() - began
 
-        def lose_the_store():
-            with Writer(settings, "tests", {}) as writer:
-                writer.begin(one, "name", {})
-                process.send_signal(signal.SIGINT)
-                process.wait()
-                nonlocal began
-                began = time.monotonic()
-                writer.write(Record(one.key, 2, EXHAUSTED, {"eval/loss": 0.5}))
 
-        with pytest.raises(StoreFailure) as failure:
-            lose_the_store()
-        assert time.monotonic() - began < 20
-    said = str(failure.value)
+def test_a_database_that_goes_away_is_reported_in_one_line_and_soon(tmp_path):
+    with servers.started_postgres() as (port, process):
+        settings = StoreSettings(kind=POSTGRES, uri=servers.address(port, "postgres"), folder=str(tmp_path))
+        said, seconds = write_until_it_is_gone(settings, process)
     assert said.startswith(f"store.uri={settings.uri}: could not be written (")
     assert "\n" not in said
+    assert seconds < 20
+
+
+def test_a_server_on_a_database_works_and_when_it_goes_away_that_is_reported_in_one_line_and_soon(postgres, tmp_path):
+    with servers.started_server(place_of(postgres)) as (uri, process):
+        settings = StoreSettings(kind=SERVER, uri=uri, folder=str(tmp_path / "state"))
+        said, seconds = write_until_it_is_gone(settings, process)
+    assert said == f"store.uri={uri}: could not be written (Connection refused)"
+    assert seconds < 20
+    assert list(Reader(place_of(postgres)).frame("tests")["status"]) == [RUNNING]
 
 
 REFUSED = {  # words -> what the one line must say
@@ -271,20 +261,16 @@ def test_reports_and_links_come_from_a_server_as_from_a_file(server, monkeypatch
     assert second.split()[1].startswith(f"{server.uri}/#/experiments/")
 
 
-def test_the_ui_serves_a_database(postgres):
-    with Writer(postgres, "tests", {}) as writer:
-        writer.begin(trial(), "name", {})
-    command = [sys.executable, "-m", "experiments.ui", f"store.uri={postgres.uri}", f"port={servers.free_port()}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as shown:
-        try:
-            base, runs = shown.stdout.readline().split()[5], shown.stdout.readline()
-            assert runs.startswith("  tests ")
-            number = runs.split("/experiments/")[1].split("/")[0]
-            with urllib.request.urlopen(f"{base}/api/2.0/mlflow/experiments/get?experiment_id={number}") as answer:
-                assert b'"name": "tests"' in answer.read()
-        finally:
-            shown.terminate()
-    assert shown.returncode == 0
+def test_the_ui_takes_a_database_or_a_server_for_a_store():
+    uri = "postgresql://u@h/d"
+    assert ui.arguments([f"store.uri={uri}", "port=5100"]) == (place_of(settings_of_uri(uri)), 5100)
+    for words, line in {
+        ("store.uri=ftp://h",): "store.uri=ftp://h: must be postgresql://USER@HOST/DATABASE or http://HOST:PORT",
+        ("store.uri=http://h", "store.path=x"): "store.path: is given beside store.uri; must be one of them",
+    }.items():
+        with pytest.raises(BadInput) as refused:
+            ui.arguments(list(words))
+        assert str(refused.value) == line
 
 
 def test_a_password_is_never_shown(monkeypatch):

@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -125,8 +125,12 @@ class Writer:
         """Let the store show what its runs are: ended where their owner is gone, superseded by newer ones."""
         for run_id, status in runs.orphans(pd.concat([self.reader.trials(), self.reader.sweeps()]), live):
             self.client.set_terminated(run_id, status)
+        self._supersede()
+
+    def _supersede(self) -> None:
+        """Mark the runs that a newer one of the same trial replaces."""
         for run_id, newer in runs.replaced(self.reader.trials()).items():
-            self.client.set_tag(run_id, SUPERSEDED_TAG, newer)
+            _insist(self.client.set_tag, run_id, SUPERSEDED_TAG, newer)
 
     def _close(self) -> None:
         """Write the rest and mark what has not ended as such."""
@@ -136,8 +140,7 @@ class Writer:
                 self.client.set_terminated(run.run_id, "KILLED")
             if self.sweep_run:
                 self.client.set_terminated(self.sweep_run, "FINISHED" if self.complete else "KILLED")
-            for run_id, newer in runs.replaced(self.reader.trials()).items():
-                self.client.set_tag(run_id, SUPERSEDED_TAG, newer)
+            self._supersede()
             kind_of(self.place).settle(self.place)
 
     @contextlib.contextmanager
@@ -161,7 +164,7 @@ class Writer:
         keys = [trial.key for trial in trials]
         tags = {**self.tags, KIND_TAG: SWEEP, NOTE_TAG: note, HEARTBEAT_TAG: _now()}
         with self._writing():
-            self.client.set_experiment_tag(self.experiment_id, VIEW_TAG, view_state(axes))
+            _insist(self.client.set_experiment_tag, self.experiment_id, VIEW_TAG, view_state(axes))
             planned = frozenset(keys)
             same = [run for run, found in self.reader.plans(self.experiment).items() if found == planned]
             if same:
@@ -283,7 +286,7 @@ class Writer:
         if found.lifecycle_stage != "active":
             raise BadInput(f"experiment={name}: was deleted in the store; restore it there or take another name")
         if VIEW_TAG not in found.tags:
-            self.client.set_experiment_tag(found.experiment_id, VIEW_TAG, view_state(PLAIN_VIEW))
+            _insist(self.client.set_experiment_tag, found.experiment_id, VIEW_TAG, view_state(PLAIN_VIEW))
         return found.experiment_id
 
     def _create_experiment(self, name: str) -> Experiment:
@@ -318,6 +321,16 @@ def _client(place: Place) -> MlflowClient:
     except MlflowException as error:
         raise BadInput(f"{place}: MLflow cannot use it ({reason(error)})") from error
     return client
+
+
+def _insist(write: Callable[..., object], *arguments: str) -> None:
+    """Write a tag; once more where another machine wrote it at the same moment: MLflow looks, then inserts."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        write(*arguments)
+    except MlflowException:
+        write(*arguments)
 
 
 def _now() -> str:
