@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ class Plan:
     trials: tuple[Trial, ...]
     finished: frozenset[str]  # keys
 
-    @property
+    @functools.cached_property
     def pending(self) -> list[Trial]:
         return [trial for trial in self.trials if trial.key not in self.finished]
 
