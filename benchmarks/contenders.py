@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rnnlab.engine import worker_environment
 from rnnlab.model import initial
+from rnnlab.processes import worker_environment
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
 from rnnlab.tasks import at_steps

@@ -92,6 +92,15 @@ def experiment_of(hydra: Any) -> str:
     return hydra.runtime.choices.get("experiment") or ADHOC
 
 
+def resolved(config: DictConfig) -> str:
+    """The configuration as YAML: that of a trial before the axes of the sweep, the settings, and the axes."""
+    node = OmegaConf.masked_copy(config, [*_keys(config), *SETTINGS])
+    plain = _plain(node)
+    sweep = {"params": _plain(config.hydra.sweeper.get("params")), "grids": _plain(config.hydra.sweeper.get("grids"))}
+    words = {"words": list(config.hydra.overrides.task), "axes": sweep}
+    return OmegaConf.to_yaml(OmegaConf.create({**plain, "sweep": words}))
+
+
 def grid(
     arguments: Sequence[str], params: Mapping[str, Any], grids: Sequence[Mapping[str, Any]] | None, loader: ConfigLoader
 ) -> list[list[str]]:

@@ -12,7 +12,9 @@ import pandas as pd
 from rnnlab.record import STATUSES
 from rnnlab.trial import BadInput
 
-TEXT = ("run_id", "run_name", "experiment", "key", "status", "numerics", "task", "cell", "init")
+TEXT = ("run_id", "run_name", "experiment", "key", "status", "numerics", "host", "pid", "task", "cell", "init")
+# What differs from launch to launch; all other columns are the same, to the bit, however often a sweep is interrupted.
+MEASURED = ("run_id", "host", "pid", "attempt", "seconds")
 NUMBERS = (
     "seed",
     "distance",  # steps: the largest lag that any scored output needs
@@ -22,6 +24,8 @@ NUMBERS = (
     "init.spectral_radius",
     "train.clip_threshold",  # NaN: clipping is off
     "train.max_steps",
+    "attempt",  # launches that have worked at the trial
+    "seconds",  # of training: the trial's share of its stack's
     "trained_steps",
     "steps_to_solve",  # NaN: not solved
     "first_passage",  # NaN: no evaluation passed

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 from rnnlab import engine
-from rnnlab.progress import summary
-from rnnlab.record import FAILED
+from rnnlab.collector import Outcome, run_name
+from rnnlab.progress import print_failures, summary
 from rnnlab.store import StoreSettings, location
 from rnnlab.store.reader import Reader
 from rnnlab.trial import Trial
 
 
-def launch(trials: Sequence[Trial], experiment: str, store: StoreSettings, execution: engine.EngineSettings) -> int:
-    """Train the trials, write how it ended to stdout and what failed to stderr, and return the exit status."""
-    command = shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]])
-    outcome = engine.run(trials, experiment, store, execution, command)
-    line = _line_of_trial(trials[0], outcome, store) if len(trials) == 1 else _line_of_sweep(experiment, outcome)
-    sys.stdout.write(line + "\n")
-    sys.stderr.writelines(f"{line}\n" for line in _reasons(outcome))
+def launch(
+    trials: Sequence[Trial],
+    experiment: str,
+    store: StoreSettings,
+    execution: engine.EngineSettings,
+    files: Mapping[str, str] | None = None,
+) -> int:
+    """Train the trials, write how it ended to stdout and what failed to stderr, and return the exit status.
+
+    `files` are kept with the sweep's run, by name.
+    """
+    outcome = engine.run(trials, experiment, store, execution, command_line(), files)
+    line = _line_of_trial(trials[0], outcome, store, execution) if len(trials) == 1 else None
+    sys.stdout.write((line or _line_of_sweep(experiment, outcome, execution)) + "\n")
+    sys.stderr.writelines(f"{note}\n" for note in outcome.notes)
+    _tell_failures(trials, outcome)
     return outcome.exit_status
 
 
-def _line_of_trial(trial: Trial, outcome: engine.Outcome, store: StoreSettings) -> str:
+def command_line() -> str:
+    """The command that was given, so that it can be given again."""
+    return shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]])
+
+
+def _line_of_trial(
+    trial: Trial, outcome: Outcome, store: StoreSettings, execution: engine.EngineSettings
+) -> str | None:
     """How one trial ended: its status, the step and the run's id."""
-    record = outcome.last.get(trial.key)
-    if record is None and outcome.interrupted:
-        return "interrupted before the first evaluation, the same command starts again"
+    record = outcome.last
+    if trial.key not in outcome.run_ids:
+        return "interrupted before the first evaluation, the same command starts again" if outcome.interrupted else None
     run_id = outcome.run_ids[trial.key]
     if record is None:
         status, step = Reader(location(store.path)).result(run_id)
@@ -40,16 +55,20 @@ def _line_of_trial(trial: Trial, outcome: engine.Outcome, store: StoreSettings) 
     return f"{how} at step {step} of at most {trial.train.max_steps}, run {run_id}{found}"
 
 
-def _line_of_sweep(experiment: str, outcome: engine.Outcome) -> str:
+def _line_of_sweep(experiment: str, outcome: Outcome, execution: engine.EngineSettings) -> str:
+    if execution.dry_run:
+        return f"{experiment}: a dry run, nothing was trained or written"
+    if outcome.missing:
+        return f"{experiment}: {outcome.missing} trials have no result, and engine.mode=read_only trains none"
     already = f" ({outcome.skipped} were in the store already)" if outcome.skipped else ""
     how = "interrupted, the same command goes on" if outcome.interrupted else "done"
     return f"{experiment}: {how}; {summary(outcome.statuses)}{already}"
 
 
-def _reasons(outcome: engine.Outcome) -> Iterator[str]:
-    """Why trials failed: each reason once, with the number of trials that it cost."""
-    errors = [record.error.strip().splitlines()[-1] for record in outcome.last.values() if record.status == FAILED]
-    for reason, count in Counter(errors).items():
-        yield f"failed, {count} of {len(outcome.last)} trials: {reason}"
-    if outcome.kept_folder:
-        yield f"the logs are in {outcome.kept_folder / 'logs'}; the same command tries again"
+def _tell_failures(trials: Sequence[Trial], outcome: Outcome) -> None:
+    """Every failed trial with its reason, on stderr."""
+    if not outcome.failures:
+        return
+    names = {trial.key: run_name(trial) for trial in trials if trial.key in outcome.failures}
+    print_failures([(names[key], reason.strip().splitlines()[-1]) for key, reason in outcome.failures.items()])
+    sys.stderr.write(f"the logs are in {outcome.kept_folder}; the same command tries again\n")

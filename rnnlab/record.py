@@ -1,4 +1,4 @@
-"""What training tells the outside world about a trial, at its start and at every evaluation."""
+"""What training tells the outside world about a trial: records at every evaluation, and where it stands."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ DIVERGED = "diverged"  # a loss, gradient or update became non-finite: a result,
 FAILED = "failed"  # a crash: missing data, shown, never counted
 RESULTS = (SOLVED, EXHAUSTED, DIVERGED)  # a trial that ended so is finished
 STATUSES = (RUNNING, *RESULTS, FAILED)
+AT_THE_END = ("solved", "trained_steps", "steps_to_solve", "first_passage")  # metrics of the last record alone
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,21 @@ class Record:
     metrics: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, Any] = field(default_factory=dict)
     course: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
 
     @property
     def ended(self) -> bool:
         return self.status != RUNNING
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a trial stands at a chunk border: all that decides how it goes on.
+
+    `course` holds plain values (the step, the evaluations passed in a row, ...), `tensors` the parameters and what
+    the optimiser remembers (`W_hh`, `velocity.W_hh`, ...), all without the model axis.
+    """
+
+    course: Mapping[str, Any]
+    tensors: Mapping[str, Any]

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rnnlab.trial import Trial, shape_key
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a launch has to do: distinct trials, and those of them that are done already."""
+    """What a launch has to do: distinct trials, and those of them that are not for it, by key."""
 
     trials: tuple[Trial, ...]
-    finished: frozenset[str]  # keys
+    finished: frozenset[str]  # the store holds their results
+    elsewhere: frozenset[str] = frozenset()  # another launch trains them now
+    left_out: frozenset[str] = frozenset()  # without a result, but not asked for
 
-    @functools.cached_property
+    @cached_property
     def pending(self) -> list[Trial]:
-        return [trial for trial in self.trials if trial.key not in self.finished]
+        others = self.finished | self.elsewhere | self.left_out
+        return [trial for trial in self.trials if trial.key not in others]
 
     def axes(self) -> list[str]:
         """The dotted fields in which the trials differ, in the order of a trial's fields."""
@@ -27,10 +30,21 @@ class Plan:
         return [name for name in names if len({repr(column.get(name)) for column in columns}) > 1]
 
 
-def plan(trials: Sequence[Trial], finished: Container[str] = frozenset()) -> Plan:
-    """The plan for these trials; equal ones collapse, the first of them stays."""
+def plan(
+    trials: Sequence[Trial],
+    finished: Collection[str] = frozenset(),
+    elsewhere: Collection[str] = frozenset(),
+    only: Collection[str] | None = None,
+) -> Plan:
+    """The plan for these trials; equal ones collapse, the first of them stays.
+
+    `only` names those to run, of the trials that are not finished; None: all.
+    """
     distinct = {trial.key: trial for trial in trials}
-    return Plan(tuple(distinct.values()), frozenset(key for key in distinct if key in finished))
+    keys = frozenset(distinct)
+    done, taken = keys & frozenset(finished), keys & frozenset(elsewhere)
+    left_out = keys - done - taken - frozenset(only) if only is not None else frozenset()
+    return Plan(tuple(distinct.values()), done, taken - done, left_out)
 
 
 def by_shape(trials: Sequence[Trial]) -> list[list[Trial]]:

@@ -1,13 +1,15 @@
 """Train a stack: trials of one shape, side by side along a leading model axis, each as if it were alone.
 
-`fit` yields a `Record` of every trial at step 0, at each evaluation and at its end. Trials leave the stack
-when they are solved, exhausted or diverged, and waiting ones join at the next chunk border, so the
-stack stays full. No input or output, no clock, no global random state.
+`chunks` trains from one evaluation to the next and yields a `Record` of every trial at step 0, at each evaluation
+and at its end. Trials leave the stack when they are solved, exhausted or diverged, and waiting ones join at the next
+chunk border, so the stack stays full. At a border a trial can be taken down as a `Checkpoint`, from which it goes
+on in any other stack as if nothing had happened. No input or output, no clock, no global random state.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,30 +21,40 @@ from torch import Tensor
 from rnnlab.inits import spectral_radius
 from rnnlab.model import Layout, forward, initial, shapes
 from rnnlab.optim import OPTIMIZERS, clip_, rates
-from rnnlab.record import DIVERGED, EXHAUSTED, RUNNING, SOLVED, Record
+from rnnlab.record import DIVERGED, EXHAUSTED, RUNNING, SOLVED, Checkpoint, Record
 from rnnlab.seeding import generator
 from rnnlab.tasks import Batch, Task, at_steps
 from rnnlab.trial import Trial, shape_key
 
+COURSE = ("step", "passed", "first_passage", "losses", "norms", "clipped")  # of a slot, in its checkpoint
 EVALUATION_ELEMENTS = 2**24  # at most so many hidden values (models x time x sequences x units) at once
 
 Refill = Callable[[int], Sequence[Trial]]  # free places -> trials of the same shape that take them
+Resume = Callable[[Trial], Checkpoint | None]  # where a trial stands, None: at its beginning
 
 
 def fit(trials: Sequence[Trial], refill: Refill = lambda free: ()) -> Iterator[Record]:
     """Train `trials` (of equal `shape_key`) together; yield their records as they come."""
-    stack = Stack(trials)
-    width = len(trials)
-    yield from stack.evaluate(range(width))
+    for records in chunks(Stack(trials), refill):
+        yield from records
+
+
+def chunks(stack: Stack, refill: Refill = lambda free: ()) -> Iterator[list[Record]]:
+    """Train all trials of the stack to their ends; yield what is new at each chunk border.
+
+    The stack keeps its width: where trials have left, those that `refill` gives join.
+    """
+    width = len(stack.slots)
+    yield stack.evaluate(stack.unseen())
     while True:
         free = width - len(stack.slots)
         joining = refill(free) if free else ()
         if joining:
             stack.join(joining)
-            yield from stack.evaluate(range(len(stack.slots) - len(joining), len(stack.slots)))
+            yield stack.evaluate(stack.unseen())
         elif stack.slots:
-            yield from stack.train_to_border()
-            yield from stack.evaluate([i for i, slot in enumerate(stack.slots) if slot.step == slot.border])
+            diverged = stack.train_to_border()
+            yield diverged + stack.evaluate([i for i, slot in enumerate(stack.slots) if slot.step == slot.border])
         else:
             return
 
@@ -53,12 +65,21 @@ class Slot:
 
     trial: Trial
     step: int = 0  # training steps done
-    border: int = 0  # the step of the next evaluation
+    border: int = 0  # the step of the next evaluation; where that is `step`, the evaluation is due
     passed: list[int] = field(default_factory=list)  # steps of the latest evaluations that passed in a row
     first_passage: int | None = None  # step of the first evaluation that passed
     losses: list[float] = field(default_factory=list)  # of the training steps since the last evaluation
     norms: list[float] = field(default_factory=list)  # of their gradients, before clipping
     clipped: list[bool] = field(default_factory=list)  # whether clipping acted
+
+    @classmethod
+    def of(cls, trial: Trial, checkpoint: Checkpoint | None) -> Slot:
+        """The slot of a trial at its beginning, or where a checkpoint left it."""
+        if checkpoint is None:
+            return cls(trial)
+        slot = cls(trial, **checkpoint.course)
+        slot.border = slot.next_border()
+        return slot
 
     def next_border(self) -> int:
         train = self.trial.train
@@ -86,8 +107,7 @@ class Slot:
 
     def course(self) -> dict[str, Any]:
         """What else decides how the trial goes on: plain values."""
-        kept = ("step", "passed", "first_passage", "losses", "norms", "clipped")
-        return {name: getattr(self, name) for name in kept}
+        return {name: copy.copy(getattr(self, name)) for name in COURSE}
 
     def outcome(self, status: str) -> dict[str, float]:
         """The final metrics of a trial that ends with `status`; what did not happen is absent."""
@@ -98,10 +118,14 @@ class Slot:
 
 
 class Stack:
-    """The tensors of M trials of one shape: parameters (M, P) and the buffers of their optimiser."""
+    """The tensors of M trials of one shape: parameters (M, P) and the buffers of their optimiser.
 
-    def __init__(self, trials: Sequence[Trial]) -> None:
+    `resume` says where a trial stands that joins.
+    """
+
+    def __init__(self, trials: Sequence[Trial], resume: Resume = lambda trial: None) -> None:
         first = trials[0]
+        self.resume = resume
         self.shape = shape_key(first)
         self.task: Task = first.task
         self.cell, self.train = first.cell, first.train
@@ -113,15 +137,38 @@ class Stack:
         self.join(trials)
 
     def join(self, trials: Sequence[Trial]) -> None:
-        """Append trials at step 0."""
+        """Append trials, at step 0 or where their checkpoints left them."""
         if any(shape_key(trial) != self.shape for trial in trials):
             raise ValueError("trials of different shapes cannot train in one stack")
+        checkpoints = [self.resume(trial) for trial in trials]
         with one_thread():
-            rows = torch.stack([self.layout.pack(initial(trial)) for trial in trials])
-        self.slots += [Slot(trial) for trial in trials]
+            starts = [
+                found.tensors if found else initial(trial) for trial, found in zip(trials, checkpoints, strict=True)
+            ]
+            rows = torch.stack([self.layout.pack(start) for start in starts])
+        self.slots += map(Slot.of, trials, checkpoints)
         self.parameters = torch.cat([self.parameters, rows])
-        self.buffers = {name: torch.cat([old, torch.zeros_like(rows)]) for name, old in self.buffers.items()}
+        for name, old in self.buffers.items():
+            memories = [self._buffer(name, found, row) for found, row in zip(checkpoints, rows, strict=True)]
+            self.buffers[name] = torch.cat([old, torch.stack(memories)])
         self._refresh()
+
+    def _buffer(self, name: str, checkpoint: Checkpoint | None, row: Tensor) -> Tensor:
+        """(P,) one buffer of one model, as its checkpoint holds it; zeros at the beginning."""
+        if checkpoint is None:
+            return torch.zeros_like(row)
+        return self.layout.pack({of: checkpoint.tensors[f"{name}.{of}"] for of in self.layout.sizes})
+
+    def unseen(self) -> list[int]:
+        """The places of trials at their beginning that have not been evaluated yet."""
+        return [place for place, slot in enumerate(self.slots) if slot.border == 0]
+
+    def checkpoints(self) -> dict[str, Checkpoint]:
+        """Where each trial stands, by its key; to be asked for at a chunk border."""
+        return {slot.trial.key: self._checkpoint(place) for place, slot in enumerate(self.slots)}
+
+    def _checkpoint(self, place: int) -> Checkpoint:
+        return Checkpoint(self.slots[place].course(), self.weights(place) | self._memory(place))
 
     def keep(self, places: Sequence[int]) -> None:
         """Let all trials leave but those at `places`."""
@@ -235,7 +282,8 @@ class Stack:
         final = slot.training_metrics() | metrics | slot.outcome(status)
         if status != EXHAUSTED:
             return Record(slot.trial.key, step, status, final, self.weights(place))
-        return Record(slot.trial.key, step, status, final, self.weights(place) | self._memory(place), slot.course())
+        checkpoint = self._checkpoint(place)
+        return Record(slot.trial.key, step, status, final, checkpoint.tensors, checkpoint.course)
 
     def _memory(self, place: int) -> dict[str, Tensor]:
         """A copy of what the optimiser remembers of one model: `velocity.W_hh`, ..."""
@@ -254,6 +302,17 @@ class Stack:
             return stacked
         index = torch.tensor([distinct.index(pair) for pair in wanted])
         return Batch(*(values[index] for values in stacked))
+
+
+def continues(trial: Trial, checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint holds exactly what this trial needs to go on, within its budget."""
+    sizes = shapes(trial)
+    buffers = [f"{name}." for name in OPTIMIZERS[trial.train.optimizer].buffers]
+    wanted = {prefix + name: shape for prefix in ("", *buffers) for name, shape in sizes.items()}
+    found = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
+    step = checkpoint.course.get("step")
+    in_budget = isinstance(step, int) and 0 <= step < trial.train.max_steps
+    return found == wanted and set(checkpoint.course) == set(COURSE) and in_budget
 
 
 @contextlib.contextmanager

@@ -1,19 +1,30 @@
-"""A worker: claims trials of a sweep's folder, trains them as stacks and appends their records to its spool."""
+"""A worker: claims trials of a launch's folder, trains them as stacks and appends their records to its spool.
+
+Where a worker dies or an error is raised, the trials of that stack are tried again, in stacks of half the width, until
+the culprit stands alone. It is recorded as failed; its mates never notice.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import math
 import signal
+import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from rnnlab.record import FAILED, Record
-from rnnlab.spool import Claims, Folder, SpoolWriter, process_name
+from rnnlab import provenance
+from rnnlab.checkpoints import Checkpoints, Unusable
+from rnnlab.record import FAILED, Checkpoint, Record
+from rnnlab.spool import Attempt, Claims, Folder, SpoolWriter, Work, worker_lock
 from rnnlab.sweep import by_shape
-from rnnlab.train import fit
-from rnnlab.trial import Trial
+from rnnlab.train import Refill, Stack, chunks, continues
+from rnnlab.trial import Trial, shape_key
+
+DEATHS_ALONE = 2  # of its worker, until a trial is to blame: the first may be an accident, such as a killed process
 
 
 def main(root: str) -> None:
@@ -22,51 +33,210 @@ def main(root: str) -> None:
     Ctrl-C reaches every process of a terminal: it is the launching one that decides what it means.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    faulthandler.enable()  # a crash in native code tells where
     folder = Folder(Path(root))
-    for _ in work(folder):
-        if folder.stop.exists() or folder.owner_is_gone():
-            return
+    if not is_wanted(folder):
+        return
+    with contextlib.closing(work(folder)) as at_work:
+        for _ in at_work:
+            if not is_wanted(folder):
+                return
+
+
+def is_wanted(folder: Folder) -> bool:
+    """Whether the launching process lives and wants its workers to go on."""
+    return not folder.stop.exists() and not folder.owner_is_gone()
 
 
 def work(folder: Folder) -> Generator[None]:
-    """Train what can be claimed; yields whenever records were appended, at a chunk border."""
-    trials, stack_size, workers = folder.read_plan()
-    claims = Claims(folder.claims)
-    with contextlib.closing(SpoolWriter(folder, process_name())) as spool, contextlib.closing(claims):
-        for group in by_shape(trials):
-            width = min(stack_size, math.ceil(len(group) / workers))  # so that every worker has a part of it
+    """Train what can be claimed; yields at every chunk border, when records have been appended.
+
+    Closed there, it takes down where its trials stand.
+    """
+    plan = folder.read_plan()
+    with (
+        worker_lock(folder) as name,
+        contextlib.closing(SpoolWriter(folder, name, provenance.numerics())) as spool,
+        contextlib.closing(Claims(folder.claims, _log_of_this_process())) as claims,
+    ):
+        yield from _Worker(plan, spool, claims, Checkpoints(folder.checkpoints)).work()
+
+
+class _Worker:
+    """What a worker keeps while it works."""
+
+    def __init__(self, plan: Work, spool: SpoolWriter, claims: Claims, checkpoints: Checkpoints) -> None:
+        self.plan, self.spool, self.claims, self.checkpoints = plan, spool, claims, checkpoints
+        self.numerics = spool.numerics
+        self.seconds: dict[str, float] = {}  # trial key -> of training, of the trials in the stack
+        self.saved = time.monotonic()  # when checkpoints were last written
+
+    def work(self) -> Iterator[None]:
+        for group in by_shape(self.plan.trials):
+            width = math.ceil(len(group) / self.plan.workers)  # so that every worker has a part of it
             waiting = iter(group)
-            while stack := _claim(claims, waiting, width):
-                for record in _fit(claims, stack, waiting):
-                    spool.append(record)
-                    if record.ended:
-                        claims.release_done(record.key)
-                    yield
+            while stack := self._claim(waiting, min(width, self.plan.stack_size or width)):
+                yield from self._train(stack, partial(self._claim, waiting))
+        while stack := self._claim_again():
+            yield from self._train(stack, lambda free: ())
+
+    def _claim(self, waiting: Iterator[Trial], count: int) -> list[Trial]:
+        """Up to `count` trials of those waiting that no other worker has and that never did harm."""
+        taken: list[Trial] = []
+        while len(taken) < count and (trial := next(waiting, None)) is not None:
+            if not self.claims.take(trial.key):
+                continue
+            if self.claims.attempts[trial.key]:
+                self.claims.release(trial.key)
+            else:
+                taken.append(trial)
+        self._begin(taken)
+        return taken
+
+    def _begin(self, trials: Sequence[Trial]) -> None:
+        self.claims.begin([trial.key for trial in trials])
+        self.seconds |= {trial.key: 0.0 for trial in trials}
+
+    def _claim_again(self) -> list[Trial]:
+        """The next stack of trials whose worker died or in whose stack an error was raised: a smaller one."""
+        taken: list[Trial] = []
+        wanted: tuple[str, int] | None = None  # (shape, width) of this stack
+        for trial in self.plan.trials:
+            if not self.claims.take(trial.key):
+                continue
+            attempts = self.claims.attempts[trial.key]
+            if reason := blame(attempts):
+                self._end(Record(trial.key, 0, FAILED, error=self._explain(reason)))
+                continue
+            found = (shape_key(trial), narrower(attempts) if attempts else self.plan.stack_size or 1)
+            wanted = wanted or found
+            if found == wanted and len(taken) < wanted[1]:
+                taken.append(trial)
+            else:
+                self.claims.release(trial.key)
+        self._begin(taken)
+        return taken
+
+    def _explain(self, attempt: Attempt) -> str:
+        """Why a trial failed: the error that was raised, or what is known of a worker's death."""
+        if attempt.error:
+            return attempt.error
+        said = last_line(Path(attempt.log)) if attempt.log else ""
+        told = f"its last words: {said}" if said else "without a word: killed, perhaps for want of memory"
+        return f"its worker process died {DEATHS_ALONE} times with this trial alone, {told}"
+
+    def _train(self, trials: Sequence[Trial], refill: Refill) -> Iterator[None]:
+        """Train a stack to its end; an error ends the attempt at all trials that are in it."""
+        try:
+            stack = Stack(trials, self._resume)
+            training = chunks(stack, refill)
+            while True:
+                live, began = list(self.claims.held), time.monotonic()
+                records = next(training, None)
+                if records is None:
+                    return
+                self._share(live, time.monotonic() - began)
+                yield from self._report(records, stack)
+        except _DiskError as error:
+            raise error.__cause__ or error from None
+        except Exception:  # noqa: BLE001 - whatever it was, it is reported with the trial that raises it alone
+            self.claims.release_failed(traceback.format_exc())
+
+    def _share(self, live: Sequence[str], seconds: float) -> None:
+        """Charge the trials that were in the stack with the time that passed."""
+        for key in live:
+            self.seconds[key] += seconds / len(live)
+
+    def _report(self, records: Sequence[Record], stack: Stack) -> Iterator[None]:
+        """Append records, write checkpoints where they are due, and give others a turn."""
+        with _disk_errors():
+            for record in records:
+                self._append(record)
+            if time.monotonic() - self.saved >= self.plan.checkpoint_seconds:
+                self._save(stack)
+        try:
+            yield
+        except GeneratorExit:
+            with _disk_errors():
+                self._save(stack)
+            raise
+
+    def _append(self, record: Record) -> None:
+        if record.ended:
+            self._end(record)
+        else:
+            self.spool.append(record)
+
+    def _end(self, record: Record) -> None:
+        """Append the last record of a trial and let go of it."""
+        measured = {"seconds": self.seconds.pop(record.key, 0.0)}
+        self.spool.append(Record(**vars(record) | {"measured": measured}))
+        if self.checkpoints.path(record.key).exists():
+            self.spool.sync()
+            self.checkpoints.drop(record.key)
+        self.claims.release_done(record.key)
+
+    def _save(self, stack: Stack) -> None:
+        """Take down where the trials of a stack stand; their records so far are safe first."""
+        self.spool.sync()
+        self.checkpoints.save(stack.checkpoints(), self.numerics, self.seconds)
+        self.saved = time.monotonic()
+
+    def _resume(self, trial: Trial) -> Checkpoint | None:
+        """Where the trial stands; a checkpoint that cannot be used is dropped, with a note."""
+        try:
+            stored = self.checkpoints.load(trial.key)
+            if stored is None:
+                return None
+            if stored.numerics != self.numerics:
+                raise Unusable(f"was computed under other numerics ({stored.numerics})")
+            if not continues(trial, stored.checkpoint):
+                raise Unusable("does not fit the trial")
+        except Unusable as error:
+            with _disk_errors():
+                self.spool.note(f"the checkpoint of trial {trial.key[:12]} {error}: the trial starts again")
+                self.checkpoints.drop(trial.key)
+            return None
+        self.seconds[trial.key] = stored.seconds
+        return stored.checkpoint
 
 
-def _claim(claims: Claims, waiting: Iterator[Trial], count: int) -> list[Trial]:
-    """Up to `count` trials of those waiting that no other worker has."""
-    taken: list[Trial] = []
-    while len(taken) < count and (trial := next(waiting, None)) is not None:
-        if claims.take(trial.key):
-            taken.append(trial)
-    return taken
+class _DiskError(Exception):
+    """The folder could not be written: no fault of a trial."""
 
 
-def _fit(claims: Claims, stack: Sequence[Trial], waiting: Iterator[Trial]) -> Iterator[Record]:
-    """`fit`, with waiting trials joining; an error in it ends the trials that were in the stack as failed."""
-    live = {trial.key for trial in stack}
-
-    def refill(free: int) -> list[Trial]:
-        joining = _claim(claims, waiting, free)
-        live.update(trial.key for trial in joining)
-        return joining
-
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
     try:
-        for record in fit(stack, refill):
-            if record.ended:
-                live.discard(record.key)
-            yield record
-    except Exception:  # noqa: BLE001 - whatever it was, it is reported with the trials that it cost
-        error = traceback.format_exc()
-        yield from [Record(key, 0, FAILED, error=error) for key in sorted(live)]
+        yield
+    except OSError as error:
+        raise _DiskError from error
+
+
+def narrower(attempts: Sequence[Attempt]) -> int:
+    """The width of the next stack for a trial, half of the last one."""
+    return math.ceil(attempts[-1].width / 2)
+
+
+def blame(attempts: Sequence[Attempt]) -> Attempt | None:
+    """The attempt that shows that a trial is to blame: an error alone, or its worker's deaths alone."""
+    alone = [attempt for attempt in attempts if attempt.width == 1]
+    raised = [attempt for attempt in alone if attempt.error]
+    return raised[-1] if raised else alone[-1] if len(alone) >= DEATHS_ALONE else None
+
+
+def last_line(log: Path) -> str:
+    """The last line of what a worker printed."""
+    with contextlib.suppress(OSError):
+        lines = log.read_text(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+    return ""
+
+
+def _log_of_this_process() -> str:
+    """The file to which this process prints its errors, where it is one."""
+    with contextlib.suppress(OSError):
+        target = Path("/proc/self/fd/2").readlink()
+        return str(target) if target.is_file() else ""
+    return ""

@@ -2,18 +2,31 @@
 
 import contextlib
 import json
+import os
+import socket
 import sqlite3
 import subprocess
 import sys
+import time
 
 import pytest
 from builders import trial
 from safetensors.torch import load_file, save_file
 from torch import zeros
 
-from rnnlab.engine import derived, run_name
+from rnnlab.collector import derived, run_name
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED, Record
-from rnnlab.store import HOST_TAG, KEY_TAG, KIND_TAG, PID_TAG, STATUS_TAG, StoreSettings, artifacts_of, check_readable
+from rnnlab.store import (
+    HOST_TAG,
+    KEY_TAG,
+    KIND_TAG,
+    PID_TAG,
+    STATUS_TAG,
+    StoreSettings,
+    artifacts_of,
+    check_readable,
+    runs,
+)
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import VIEW_TAG
 from rnnlab.store.writer import Writer
@@ -70,7 +83,8 @@ def test_writing_a_course_again_after_an_interruption_changes_nothing(store):
     whole = list(course(one))
     write(store, whole[:2], [one])
     interrupted = Reader(store).frame("tests")
-    assert (interrupted["status"][0], len(Reader(store).unfinished())) == (RUNNING, 1)
+    assert interrupted["status"][0] == RUNNING
+    assert list(Reader(store).trials()["mlflow_status"]) == ["KILLED"]
     write(store, [*whole, *course(other)], [one, other])
     frame = Reader(store).frame("tests").set_index("seed")
     assert frame.loc[0, "run_id"] == interrupted["run_id"][0]
@@ -154,19 +168,59 @@ def test_an_experiment_without_a_sweep_has_a_view_too(store):
         assert len(connection.execute(VIEW_OF_TESTS, (VIEW_TAG,)).fetchall()) == 1
 
 
-def test_a_run_whose_owner_lives_is_not_taken_over(store):
+RUNNING_RUN = {"launch": "a", "heartbeat": str(time.time()), "host": socket.gethostname(), "pid": "1"}  # pid 1 lives
+
+
+@pytest.mark.parametrize(
+    ("change", "lives"),
+    [
+        ({"launch": "at work", "heartbeat": None}, True),
+        ({}, True),
+        ({"pid": str(2**22 + 1)}, False),
+        ({"pid": None}, False),
+        ({"heartbeat": "1"}, False),
+        ({"heartbeat": None}, False),
+        ({"host": "elsewhere", "pid": str(2**22 + 1)}, True),
+        ({"host": "elsewhere", "heartbeat": "1"}, False),
+        ({"pid": str(os.getpid())}, False),
+    ],
+)
+def test_the_owner_of_a_run_lives_if_its_launch_is_at_work_or_gave_a_sign_of_life(change, lives):
+    assert runs.owner_lives(RUNNING_RUN | change, {"at work"}) == lives
+
+
+def test_a_run_whose_owner_is_gone_is_shown_as_ended_by_the_next_writer(store):
+    one, other = trial(seed=0), trial(seed=1)
+    for each in (one, other):
+        write(store, list(course(each))[: 1 if each is one else 3], [each])
+    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("UPDATE runs SET status = 'RUNNING'")
+        connection.execute("UPDATE tags SET value = ? WHERE key = ?", (str(2**22 + 1), PID_TAG))
+    write(store, [], [])
+    assert Reader(store).trials().set_index("key")["mlflow_status"].to_dict() == {
+        one.key: "KILLED",
+        other.key: "FINISHED",
+    }
+
+
+def test_of_two_results_the_older_is_marked_as_superseded(store):
     one = trial()
-    write(store, list(course(one))[:1], [one])
-    run_id = Reader(store).frame("tests")["run_id"][0]
-    with sqlite3.connect(store) as connection:
-        connection.execute("UPDATE runs SET status = 'RUNNING' WHERE run_uuid = ?", (run_id,))
-        connection.execute("UPDATE tags SET value = '1' WHERE key = ?", (PID_TAG,))  # init, which always lives
-    connection.close()
+    for _ in range(2):
+        write(store, course(one), [one])
+    first, second = Reader(store).trials().to_dict("records")
+    assert first["superseded"] == second["run_id"]
+    assert second["superseded"] is None or second["superseded"] != second["superseded"]
+    assert list(Reader(store).frame("tests")["run_id"]) == [second["run_id"]]
+
+
+def test_the_points_of_a_run_under_other_numerics_are_not_mixed_with_new_ones(store):
+    one = trial()
+    write(store, list(course(one))[:2], [one])
+    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("UPDATE tags SET value = 'another machine' WHERE key = 'rnnlab.numerics'")
     write(store, course(one), [one])
-    frame = Reader(store).frame("tests")
-    assert len(frame) == 1
-    assert frame["run_id"][0] != run_id
-    assert frame["status"][0] == SOLVED
+    assert len(Reader(store).trials()) == 2
+    assert list(Reader(store).frame("tests")["numerics"]) == ["here"]
 
 
 def test_of_several_runs_of_a_trial_the_newest_finished_one_counts(store):

@@ -33,14 +33,19 @@ SEES = {
     "sweep": "trial record frame",
     "store": "trial record frame",
     "analysis": "record",
-    "progress": "trial record",
-    "spool": "trial record registry",
-    "worker": "trial record registry sweep spool train provenance",
-    "engine": "trial record registry model train diagnostics sweep store frame progress provenance spool worker",
+    "progress": "trial record sweep",
+    "checkpoints": "record",
+    "spool": "trial record registry checkpoints",
+    "worker": "trial record registry sweep checkpoints spool train provenance",
+    "processes": "spool worker",
+    "collector": "trial record model progress spool store",
+    "recovery": "progress spool store processes collector",
+    "engine": "trial record train sweep store progress provenance checkpoints spool processes collector recovery",
     "config": "trial registry engine store",
-    "launch": "trial record engine store progress",
+    "launch": "trial record engine store progress collector",
 }
-PURE = SEES.keys() - {"provenance", "store", "progress", "spool", "worker", "engine", "config", "launch"}
+TOUCHING = "provenance store progress checkpoints spool worker processes collector recovery engine config launch"
+PURE = SEES.keys() - set(TOUCHING.split())  # TOUCHING: the outside world
 OUTSIDE_TOOLS = {"hydra", "omegaconf", "mlflow", "seaborn", "matplotlib", "rich", "submitit"}
 OUTSIDE_STATE = {
     *("os", "io", "pathlib", "shutil", "tempfile", "glob", "sqlite3", "fcntl"),  # files and environment
@@ -51,7 +56,7 @@ ONLY = {  # these packages are known to one module of rnnlab each
     "mlflow": "store",
     "hydra": "config",
     "omegaconf": "config",
-    "submitit": "engine",
+    "submitit": "processes",
     "rich": "progress",
 }
 CALLERS = {"experiments", "reports", "benchmarks", "hydra_plugins", "tests"}

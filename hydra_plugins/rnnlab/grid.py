@@ -45,12 +45,12 @@ class StackLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from rnnlab.config import experiment_of, settings_of, trials_of
+        from rnnlab.config import experiment_of, resolved, settings_of, trials_of
         from rnnlab.launch import launch
 
         settings = settings_of(self.config)
         trials = trials_of(job_overrides, self.config, self.hydra_context.config_loader)
-        status = launch(trials, experiment_of(self.config.hydra), *settings)
+        status = launch(trials, experiment_of(self.config.hydra), *settings, {"config.yaml": resolved(self.config)})
         if status:
             sys.exit(status)
         return []

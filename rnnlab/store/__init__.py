@@ -18,7 +18,11 @@ LOCK_TIMEOUT = 20.0  # seconds to wait for another process that is writing
 
 # Tags and descriptions of runs. The names without prefix are those that the MLflow UI shows well.
 KIND_TAG, KEY_TAG, STATUS_TAG, NUMERICS_TAG = "rnnlab.kind", "rnnlab.key", "status", "rnnlab.numerics"
-HOST_TAG, PID_TAG = "rnnlab.host", "rnnlab.pid"
+HOST_TAG, PID_TAG, ATTEMPT_TAG = "rnnlab.host", "rnnlab.pid", "rnnlab.attempt"
+LAUNCH_TAG, HEARTBEAT_TAG = "rnnlab.launch", "rnnlab.heartbeat"  # who writes the run, and when last (seconds of 1970)
+PREFIX_TAG = "rnnlab.prefix_key"  # equal for trials that differ in their budget alone
+SUPERSEDED_TAG = "superseded"  # by the run that it names, a newer one of the same trial
+ERROR_TAG = "rnnlab.error"
 TRIAL, SWEEP = "trial", "sweep"  # values of KIND_TAG
 PLAN_FILE = "plan.json"  # artifact of a sweep's run: its trials and their keys
 NOTHING = "null"  # how a missing value is written in a param

@@ -12,37 +12,60 @@ from urllib.parse import unquote, urlparse
 import pandas as pd
 
 from rnnlab.frame import tidy
-from rnnlab.record import RESULTS, RUNNING
+from rnnlab.record import RESULTS
 from rnnlab.store import (
+    ATTEMPT_TAG,
+    HEARTBEAT_TAG,
+    HOST_TAG,
     KEY_TAG,
     KIND_TAG,
+    LAUNCH_TAG,
     NOTHING,
     NUMERICS_TAG,
+    PID_TAG,
     PLAN_FILE,
+    PREFIX_TAG,
     STATUS_TAG,
+    SUPERSEDED_TAG,
     SWEEP,
     TRIAL,
     artifacts_of,
     check_readable,
     connect,
 )
+from rnnlab.store.runs import Row, finished
 
+RUN_TAGS = {  # column of a frame of runs -> tag
+    "key": KEY_TAG,
+    "status": STATUS_TAG,
+    "numerics": NUMERICS_TAG,
+    "prefix": PREFIX_TAG,
+    "launch": LAUNCH_TAG,
+    "heartbeat": HEARTBEAT_TAG,
+    "host": HOST_TAG,
+    "pid": PID_TAG,
+    "attempt": ATTEMPT_TAG,
+    "superseded": SUPERSEDED_TAG,
+}
+RUN_COLUMNS = ("run_id", "run_name", "mlflow_status", "started", "artifacts", "experiment", *RUN_TAGS)
+JOIN_TAG = "LEFT JOIN tags AS {name}_tag ON {name}_tag.run_uuid = runs.run_uuid AND {name}_tag.key = '{tag}'"
 # The runs of one kind that nobody deleted. The name of a column or table is a constant here, values are bound.
 RUNS = f"""
     SELECT runs.run_uuid AS run_id, runs.name AS run_name, runs.status AS mlflow_status, runs.start_time AS started,
            runs.artifact_uri AS artifacts, experiments.name AS experiment,
-           key_tag.value AS key, status_tag.value AS status, numerics_tag.value AS numerics
+           {", ".join(f"{name}_tag.value AS {name}" for name in RUN_TAGS)}
     FROM runs
     JOIN experiments ON experiments.experiment_id = runs.experiment_id
     JOIN tags AS kind_tag ON kind_tag.run_uuid = runs.run_uuid AND kind_tag.key = '{KIND_TAG}'
-    LEFT JOIN tags AS key_tag ON key_tag.run_uuid = runs.run_uuid AND key_tag.key = '{KEY_TAG}'
-    LEFT JOIN tags AS status_tag ON status_tag.run_uuid = runs.run_uuid AND status_tag.key = '{STATUS_TAG}'
-    LEFT JOIN tags AS numerics_tag ON numerics_tag.run_uuid = runs.run_uuid AND numerics_tag.key = '{NUMERICS_TAG}'
+    {" ".join(JOIN_TAG.format(name=name, tag=tag) for name, tag in RUN_TAGS.items())}
     WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active' AND kind_tag.value = ?
     ORDER BY runs.start_time, runs.run_uuid
 """  # noqa: S608
 PARAMS = "SELECT run_uuid AS run_id, key, value FROM params"
 METRICS = "SELECT run_uuid AS run_id, key, CASE is_nan WHEN 1 THEN NULL ELSE value END AS value FROM latest_metrics"
+
+
+INTERNAL = ("mlflow_status", "started", "artifacts", "prefix", "launch", "heartbeat", "superseded")  # not in a frame
 
 
 class Reader:
@@ -72,15 +95,14 @@ class Reader:
             params = _wide(pd.read_sql_query(PARAMS, connection), chosen.index).replace(NOTHING, None)
             metrics = _wide(pd.read_sql_query(METRICS, connection), chosen.index)
         chosen["experiment"] = experiment
-        rows = chosen.drop(columns=["mlflow_status", "started", "artifacts"]).join(params).join(metrics)
+        rows = chosen.drop(columns=list(INTERNAL)).join(params).join(metrics)
         return tidy(rows.reset_index()).sort_values("key", ignore_index=True)
 
     def plans(self, experiment: str) -> dict[str, frozenset[str]]:
         """Run of each of the experiment's sweeps, in their order -> the keys of the trials that it planned."""
-        with self._connection() as connection:
-            sweeps = self._runs(connection, SWEEP)
+        sweeps = self.sweeps()
         sweeps = sweeps[sweeps["experiment"] == experiment]
-        return {run_id: self._plan(experiment, run_id, uri) for run_id, uri in sweeps[["run_id", "artifacts"]].values}
+        return {run["run_id"]: self._plan(run) for run in sweeps.to_dict("records")}
 
     def result(self, run_id: str) -> tuple[str, int]:
         """(status, step) of a finished run: the step that solved it, or the last one."""
@@ -94,22 +116,17 @@ class Reader:
 
     def finished(self) -> dict[str, str]:
         """Trial key -> id of the newest run that finished it, over the whole store."""
-        with self._connection() as connection:
-            runs = self._runs(connection, TRIAL)
-        done = runs[runs["status"].isin(RESULTS)]
-        return dict(zip(done["key"], done["run_id"], strict=True))
+        return finished(self.trials())
 
-    def unfinished(self) -> pd.DataFrame:
-        """The runs of trials that have neither ended nor failed: run_id, key, mlflow_status, started, experiment."""
+    def trials(self) -> pd.DataFrame:
+        """Every run of a trial, oldest first: the columns `RUN_COLUMNS`."""
         with self._connection() as connection:
-            runs = self._runs(connection, TRIAL)
-        return runs[runs["status"] == RUNNING]
+            return self._runs(connection, TRIAL)
 
-    def ended_but_running(self) -> list[str]:
-        """Ids of runs whose trial has ended but which MLflow shows as running: their writer was killed between."""
+    def sweeps(self) -> pd.DataFrame:
+        """Every run of a sweep, oldest first: the columns `RUN_COLUMNS`."""
         with self._connection() as connection:
-            runs = self._runs(connection, TRIAL)
-        return list(runs[runs["status"].isin(RESULTS) & (runs["mlflow_status"] == "RUNNING")]["run_id"])
+            return self._runs(connection, SWEEP)
 
     def tags(self, run_id: str) -> dict[str, str]:
         """All tags of a run."""
@@ -131,10 +148,17 @@ class Reader:
             rows = connection.execute("SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active'")
             return {name: str(number) for name, number in rows.fetchall()}
 
-    def _plan(self, experiment: str, run_id: str, uri: str) -> frozenset[str]:
-        """The keys in a sweep's plan, which lies beside the store even where the two were moved together."""
-        beside = artifacts_of(self.path) / experiment / run_id / "artifacts" / PLAN_FILE
-        file = beside if beside.is_file() else Path(unquote(urlparse(uri).path)) / PLAN_FILE
+    def artifact(self, run: Row, name: str) -> Path:
+        """The file of a run's artifact, which need not exist; `run` is a row of `trials` or `sweeps`.
+
+        Artifacts lie beside the store, even where the two were moved together.
+        """
+        beside = artifacts_of(self.path) / run["experiment"] / run["run_id"] / "artifacts" / name
+        return beside if beside.is_file() else Path(unquote(urlparse(run["artifacts"]).path)) / name
+
+    def _plan(self, run: Row) -> frozenset[str]:
+        """The keys in a sweep's plan."""
+        file = self.artifact(run, PLAN_FILE)
         return frozenset(json.loads(file.read_text())["keys"]) if file.is_file() else frozenset()
 
     @contextlib.contextmanager
@@ -144,8 +168,7 @@ class Reader:
 
     def _runs(self, connection: sqlite3.Connection, kind: str) -> pd.DataFrame:
         if not _has_runs(connection):
-            names = "run_id run_name mlflow_status started artifacts experiment key status numerics"
-            return pd.DataFrame(columns=names.split())
+            return pd.DataFrame(columns=list(RUN_COLUMNS))
         return pd.read_sql_query(RUNS, connection, params=(kind,))
 
 

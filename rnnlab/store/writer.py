@@ -10,22 +10,31 @@ import os
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import pandas as pd
 from filelock import FileLock
 
-from rnnlab.record import FAILED, RUNNING, Record
+from rnnlab.record import AT_THE_END, FAILED, RUNNING, Record
 from rnnlab.store import (
+    ATTEMPT_TAG,
+    ERROR_TAG,
+    HEARTBEAT_TAG,
     HOST_TAG,
     KEY_TAG,
     KIND_TAG,
+    LAUNCH_TAG,
     NOTHING,
+    NUMERICS_TAG,
     PID_TAG,
     PLAN_FILE,
+    PREFIX_TAG,
     STATUS_TAG,
+    SUPERSEDED_TAG,
     SWEEP,
     TRIAL,
     StoreSettings,
@@ -34,6 +43,7 @@ from rnnlab.store import (
     connect,
     location,
     lock_of,
+    runs,
 )
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import VIEW_TAG, view_state
@@ -44,6 +54,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
+HEARTBEAT_EVERY = 30.0  # seconds between signs of life
 MAX_METRICS = 1000  # in one call of MLflow's API
 PLAIN_VIEW = ("task", "init", "init.spectral_radius", "seed")  # what the UI shows before there is a sweep
 NOTE_TAG = "mlflow.note.content"  # shown by the UI as Markdown
@@ -65,19 +76,29 @@ class OpenRun:
 
 
 class Writer:
-    """The one writer of a store, for the runs of one experiment; a context manager.
+    """The one writer of a launch's runs, in one experiment; a context manager.
 
     Creates the store where there is none. A point's time is the run's start plus its step in milliseconds, so
-    that a point written again is the same point.
+    that a point written again is the same point. `live` names the launches of this machine that are at work: runs of
+    others that are gone are marked as ended when the writer starts.
     """
 
-    def __init__(self, settings: StoreSettings, experiment: str, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: StoreSettings,
+        experiment: str,
+        tags: Mapping[str, str],
+        launch: str = "",
+        live: Collection[str] = (),
+    ) -> None:
         self.path = location(settings.path)
         self.keeps_weights = settings.weights == "both"
-        self.tags = {**tags, HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
+        self.launch = launch
+        self.tags = {**tags, HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid()), LAUNCH_TAG: launch}
         self.open: dict[str, OpenRun] = {}
         self.sweep_run = ""
         self.complete = False  # whether the launch did all that it planned; set by the caller
+        self.beat = 0.0  # when the runs last got a sign of life
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(lock_of(self.path))
         with self._writing():
@@ -85,7 +106,11 @@ class Writer:
             self.experiment_id = self._experiment(experiment)
             self.reader = Reader(self.path)
             self.experiment = experiment
-            self.abandoned = self._abandoned()
+            self._mend(live)
+            known = self.reader.trials()
+        self.unended = runs.unended(known)
+        mine = known[(known["launch"] == launch) & (known["status"] != RUNNING)]
+        self.written = dict(zip(mine["key"], mine["run_id"], strict=True))  # by this launch, before it was cut off
 
     def __enter__(self) -> Self:
         return self
@@ -93,6 +118,13 @@ class Writer:
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         with contextlib.suppress(*([StoreFailure] if kind else [])):  # one failure is enough to report
             self._close()
+
+    def _mend(self, live: Collection[str]) -> None:
+        """Let the store show what its runs are: ended where their owner is gone, superseded by newer ones."""
+        for run_id, status in runs.orphans(pd.concat([self.reader.trials(), self.reader.sweeps()]), live):
+            self.client.set_terminated(run_id, status)
+        for run_id, newer in runs.replaced(self.reader.trials()).items():
+            self.client.set_tag(run_id, SUPERSEDED_TAG, newer)
 
     def _close(self) -> None:
         """Write the rest and mark what has not ended as such."""
@@ -102,6 +134,8 @@ class Writer:
                 self.client.set_terminated(run.run_id, "KILLED")
             if self.sweep_run:
                 self.client.set_terminated(self.sweep_run, "FINISHED" if self.complete else "KILLED")
+            for run_id, newer in runs.replaced(self.reader.trials()).items():
+                self.client.set_tag(run_id, SUPERSEDED_TAG, newer)
             with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(self.path, "rw")) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the store is one file again, if nobody minds
 
@@ -117,10 +151,15 @@ class Writer:
             said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
             raise StoreFailure(f"store.path={self.path}: could not be written ({said[0]})") from error
 
-    def begin_sweep(self, trials: Sequence[Trial], axes: Sequence[str], note: str) -> None:
-        """Record what this launch plans: a run with the keys of all its trials; the same plan again goes on in it."""
+    def begin_sweep(
+        self, trials: Sequence[Trial], axes: Sequence[str], note: str, files: Mapping[str, str] | None = None
+    ) -> None:
+        """Record what this launch plans: a run with the keys of all its trials; the same plan again goes on in it.
+
+        `files` (name -> text) are kept as artifacts of the run, in a folder for each launch.
+        """
         keys = [trial.key for trial in trials]
-        plan = {"keys": keys, "trials": [trial.mapping() for trial in trials]}
+        tags = {**self.tags, KIND_TAG: SWEEP, NOTE_TAG: note, HEARTBEAT_TAG: _now()}
         with self._writing():
             self.client.set_experiment_tag(self.experiment_id, VIEW_TAG, view_state(axes))
             planned = frozenset(keys)
@@ -128,30 +167,66 @@ class Writer:
             if same:
                 self.sweep_run = same[-1]
                 self.client.update_run(self.sweep_run, status="RUNNING")
-                return
-            tags = {**self.tags, KIND_TAG: SWEEP, NOTE_TAG: note}
-            run = self.client.create_run(self.experiment_id, tags=tags, run_name=f"sweep of {len(trials)} trials")
-            self.sweep_run = run.info.run_id
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / PLAN_FILE
-                file.write_text(json.dumps(plan))
-                self.client.log_artifact(self.sweep_run, str(file))
-
-    def begin(self, trial: Trial, name: str, derived: Mapping[str, float]) -> str:
-        """Create the trial's run, or take over the one that an interrupted launch left; return its id."""
-        tags = {**self.tags, KIND_TAG: TRIAL, KEY_TAG: trial.key, STATUS_TAG: RUNNING}
-        with self._writing():
-            run = self.abandoned.pop(trial.key, None)
-            if run is not None:
-                run = self.client.get_run(run.info.run_id)  # as it is now: another launch may have been faster
-            if run is None or _owner_lives(run.data.tags, run.info.status):
-                run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
+                self.client.log_batch(self.sweep_run, tags=_tags(tags))
             else:
-                self.client.update_run(run.info.run_id, status="RUNNING")
+                run = self.client.create_run(self.experiment_id, tags=tags, run_name=f"sweep of {len(trials)} trials")
+                self.sweep_run = run.info.run_id
+                plan = {"keys": keys, "trials": [trial.mapping() for trial in trials]}
+                self._keep({PLAN_FILE: json.dumps(plan)}, "")
+            self._keep(files or {}, f"launches/{self.launch}")
+
+    def _keep(self, files: Mapping[str, str], folder: str) -> None:
+        """Keep texts as artifacts of the sweep's run."""
+        with tempfile.TemporaryDirectory() as draft:
+            for name, text in files.items():
+                file = Path(draft) / name
+                file.write_text(text)
+                self.client.log_artifact(self.sweep_run, str(file), folder or None)
+
+    def begin(self, trial: Trial, name: str, derived: Mapping[str, float], continues: str = "") -> str:
+        """Create the trial's run, or go on in the one that an earlier launch left without a result; return its id.
+
+        `continues` is the run of a smaller budget from whose end the trial goes on: its curve is the beginning of
+        this one's.
+        """
+        tags = {KIND_TAG: TRIAL, KEY_TAG: trial.key, PREFIX_TAG: trial.prefix_key, STATUS_TAG: RUNNING}
+        tags |= {**self.tags, HEARTBEAT_TAG: _now()}
+        left = self.unended.get(trial.key)
+        if left is not None and left["numerics"] not in (None, self.tags.get(NUMERICS_TAG)):
+            left = None  # its points would not be those of this one
+        with self._writing():
+            if left is None:
+                run = self.client.create_run(self.experiment_id, tags={**tags, ATTEMPT_TAG: "1"}, run_name=name)
+            else:
+                run = self._take_over(left, tags)
             params = [_param(key, value) for key, value in {**trial.flat(), **derived}.items()]
-            self.client.log_batch(run.info.run_id, params=params, tags=_tags(tags))
-        self.open[trial.key] = OpenRun(run.info.run_id, run.info.start_time, _artifacts(run.info.artifact_uri))
+            self.client.log_batch(run.info.run_id, params=params)
+            self.open[trial.key] = OpenRun(run.info.run_id, run.info.start_time, _artifacts(run.info.artifact_uri))
+            if continues:
+                self._copy_course(continues, trial)
         return run.info.run_id
+
+    def _take_over(self, left: runs.Row, tags: Mapping[str, str]) -> Run:
+        """Go on in a run without a result; `left` is its row in `Reader.trials`."""
+        attempt = int(left["attempt"] or 1) + (left["launch"] != self.launch)  # what the same launch left it imports
+        self.client.update_run(left["run_id"], status="RUNNING")
+        self.client.log_batch(left["run_id"], tags=_tags({**tags, ATTEMPT_TAG: str(attempt)}))
+        run = self.client.get_run(left["run_id"])
+        for tag in {ERROR_TAG, NOTE_TAG} & set(run.data.tags):  # of its failure
+            self.client.delete_tag(left["run_id"], tag)
+        return run
+
+    def _copy_course(self, run_id: str, trial: Trial) -> None:
+        """Begin the trial's run with what another run recorded where both evaluate, and with its initial parameters."""
+        run = self.open[trial.key]
+        points = self.reader.curves(run_id)
+        points = points[(points["step"] % trial.train.eval_every == 0) & ~points["key"].isin(AT_THE_END)]
+        run.points += list(zip(points["key"], points["value"], points["step"], strict=True))
+        self._write_points(run)
+        if self.keeps_weights:
+            with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Exception):
+                file = self.client.download_artifacts(run_id, "weights/initial.safetensors", folder)
+                run.artifacts.log_artifact(file, "weights")
 
     def write(self, record: Record, weights: Path | None = None) -> None:
         """Note what `record` says of a trial that has begun; a record that ends it ends its run.
@@ -169,17 +244,29 @@ class Writer:
     def flush(self) -> None:
         """Write all that was noted."""
         with self._writing():
+            tags = self._sign_of_life()
             for run in self.open.values():
-                self._write_points(run)
+                self._write_points(run, tags)
+            if self.sweep_run and tags:
+                self.client.log_batch(self.sweep_run, tags=_tags(tags))
+
+    def _sign_of_life(self) -> dict[str, str]:
+        """The tags that say that this process is at work, where it is time to write them again."""
+        if time.time() - self.beat < HEARTBEAT_EVERY:
+            return {}
+        self.beat = time.time()
+        return {HEARTBEAT_TAG: _now()}
 
     def _end(self, record: Record) -> None:
         tags = {STATUS_TAG: record.status}
         if record.error:
-            tags |= {"rnnlab.error": record.error[-ERROR_LENGTH:], NOTE_TAG: f"```\n{record.error}\n```"}
+            tags |= {ERROR_TAG: record.error[-ERROR_LENGTH:], NOTE_TAG: f"```\n{record.error}\n```"}
         with self._writing():
-            run = self.open.pop(record.key)
+            run = self.open[record.key]
+            run.points += [(name, value, record.step) for name, value in record.measured.items()]
             self._write_points(run, tags)
             self.client.set_terminated(run.run_id, "FAILED" if record.status == FAILED else "FINISHED")
+        del self.open[record.key]  # after: what could not be written stays open
 
     def _write_points(self, run: OpenRun, tags: Mapping[str, str] | None = None) -> None:
         """Write the points noted for a run, and with the last of them its tags."""
@@ -202,15 +289,6 @@ class Writer:
             self.client.set_experiment_tag(found.experiment_id, VIEW_TAG, view_state(PLAIN_VIEW))
         return found.experiment_id
 
-    def _abandoned(self) -> dict[str, Run]:
-        """Trial key -> a run that its owner left unfinished and that can go on; mends runs that only look so."""
-        for run_id in self.reader.ended_but_running():
-            self.client.set_terminated(run_id, "FINISHED")
-        left = self.reader.unfinished()
-        left = left[left["experiment"] == self.experiment]
-        runs = [self.client.get_run(run_id) for run_id in left["run_id"]]
-        return {run.data.tags[KEY_TAG]: run for run in runs if not _owner_lives(run.data.tags, run.info.status)}
-
 
 def _client(path: Path) -> MlflowClient:
     """A client of the store, whose schema exists and which the UI can read while it is written."""
@@ -231,19 +309,8 @@ def _client(path: Path) -> MlflowClient:
     return client
 
 
-def _owner_lives(tags: Mapping[str, str], status: str) -> bool:
-    """Whether the process that began an unfinished run may still be writing it."""
-    if status != "RUNNING":
-        return False
-    if tags.get(HOST_TAG) != socket.gethostname():
-        return True  # on another machine: cannot tell
-    try:
-        os.kill(int(tags[PID_TAG]), 0)
-    except (KeyError, ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return int(tags[PID_TAG]) != os.getpid()
+def _now() -> str:
+    return f"{time.time():.0f}"
 
 
 def _artifacts(uri: str) -> ArtifactRepository:

@@ -1,0 +1,126 @@
+"""Takes what workers report to the store, to the display and to the outcome of the launch."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rnnlab.model import parameter_count
+from rnnlab.progress import Display
+from rnnlab.record import FAILED, Record
+from rnnlab.spool import Folder, SpoolReader
+from rnnlab.store.writer import Writer
+from rnnlab.trial import Trial
+
+FLUSH = 2.0  # seconds between batches of writes to the store, at least
+FLUSH_SHARE = 0.01  # of the time, for batches between the beginnings and the ends of trials
+
+
+@dataclass
+class Outcome:
+    """How a launch ended."""
+
+    statuses: Counter[str] = field(default_factory=Counter)  # of the trials that ended now
+    failures: dict[str, str] = field(default_factory=dict)  # trial key -> reason
+    run_ids: dict[str, str] = field(default_factory=dict)  # trial key -> run, of the trials that ran now or before
+    last: Record | None = None  # the last record that came
+    notes: list[str] = field(default_factory=list)  # what a person should know
+    steps: int = 0  # trained now
+    skipped: int = 0  # trials that the store held already
+    missing: int = 0  # trials without a result that this launch was not to run
+    signal: int | None = None  # that ended it early
+    kept_folder: Path | None = None  # with the workers' logs, where something failed
+
+    @property
+    def interrupted(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_status(self) -> int:
+        if self.signal is not None:
+            return 128 + self.signal  # as a shell reports it
+        return 1 if self.statuses[FAILED] or self.missing else 0
+
+
+class Collector:
+    """Reads the spool of a launch's folder."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        trials: Iterable[Trial],
+        continues: Mapping[str, str],
+        writer: Writer,
+        display: Display,
+        outcome: Outcome,
+    ) -> None:
+        self.spool = SpoolReader(folder)
+        self.trials = {trial.key: trial for trial in trials}
+        self.continues = continues
+        self.ended: set[str] = set()
+        self.steps: dict[str, int] = {}  # trial key -> step of its last record, of those that run
+        self.due = 0.0  # when the next batch is written
+        self.writer, self.display, self.outcome = writer, display, outcome
+
+    def collect_while(self, at_work: Iterable[None]) -> None:
+        """Collect whenever `at_work` yields, and write what was noted now and then."""
+        for _ in at_work:
+            self.collect()
+            self.flush_if_due(time.monotonic())
+
+    def flush_if_due(self, now: float) -> None:
+        """Write what was noted; seldom where that takes long, as each batch costs by itself."""
+        if now < self.due:
+            return
+        began = time.monotonic()
+        self.writer.flush()
+        self.due = now + max(FLUSH, (time.monotonic() - began) / FLUSH_SHARE)
+
+    def collect(self) -> None:
+        """Take note of all records that are new."""
+        for record, weights in self.spool.new():
+            self._note(record, weights)
+        self.outcome.notes = list(self.spool.notes)
+        self.display.refresh()
+
+    def note_lost(self, reason: str) -> None:
+        """Record the trials without an end as failed."""
+        for key in self.trials.keys() - self.ended:
+            self._note(Record(key, 0, FAILED, error=reason), None)
+
+    def _note(self, record: Record, weights: Path | None) -> None:
+        key, outcome = record.key, self.outcome
+        if key in self.writer.written or key in self.ended:  # by this launch, before it was cut off
+            self.ended.add(key)
+            return
+        if key not in self.writer.open:
+            trial = self.trials[key]
+            begun = self.writer.begin(trial, run_name(trial), derived(trial), self.continues.get(key, ""))
+            outcome.run_ids[key] = begun
+        self.writer.write(record, weights)
+        outcome.last = record
+        outcome.steps += max(0, record.step - self.steps.get(key, record.step))
+        self.steps[key] = record.step
+        if record.ended:
+            del self.steps[key]
+            self.ended.add(key)
+            outcome.statuses[record.status] += 1
+            if record.status == FAILED:
+                outcome.failures[key] = record.error
+        self.display.update(record)
+
+
+def run_name(trial: Trial) -> str:
+    """A readable name: "elman copy delay=40 orthogonal rho=1.0 seed=3"."""
+    names = trial.flat()
+    radius = trial.init.spectral_radius
+    return f"{names['cell']} {names['task']} {trial.task.label} {names['init']} rho={radius} seed={trial.seed}"
+
+
+def derived(trial: Trial) -> dict[str, float]:
+    """What follows from a trial's fields and is stored beside them, as columns of the frame."""
+    task = trial.task
+    return {"distance": task.distance, "baseline": task.baseline, "parameters": parameter_count(trial)}

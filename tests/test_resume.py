@@ -1,0 +1,432 @@
+"""What interrupted, failed and exhausted trials become: every number is that of an undisturbed run."""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import crashes
+import pytest
+from builders import bits, courses, trial
+from stacks import mates
+from stores import QUICK, command_line
+
+from benchmarks import kills
+from rnnlab import checkpoints, engine, worker
+from rnnlab.checkpoints import Checkpoints, Unusable
+from rnnlab.frame import MEASURED
+from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED
+from rnnlab.spool import Work, new_folder
+from rnnlab.store import StoreSettings, artifacts_of, sweeps_of
+from rnnlab.store.reader import Reader
+from rnnlab.train import Stack, chunks, continues, fit
+
+SMALL = {"max_steps": 12, "eval_every": 3, "eval_size": 8, "batch_size": 4, "hidden_size": 8}
+
+
+def run(store, trials, experiment="tests", **settings):
+    settings = engine.EngineSettings(**{"launcher": "inline", "progress": "quiet", **settings})
+    return engine.run(trials, experiment, StoreSettings(str(store)), settings, "a command")
+
+
+def numbers(store, experiment="tests"):
+    """All that is not an accident of the launch: the frame, and the curves by key."""
+    frame = Reader(store).frame(experiment)
+    curves = {key: Reader(store).curves(run_id) for key, run_id in zip(frame["key"], frame["run_id"], strict=True)}
+    curves = {key: curve[~curve["key"].isin(MEASURED)].to_csv(index=False) for key, curve in curves.items()}
+    return frame.drop(columns=list(MEASURED)).to_csv(), curves
+
+
+@pytest.fixture
+def undisturbed(schema, tmp_path):
+    """The numbers of trials that nothing disturbs: `undisturbed(trials)`."""
+
+    def numbers_of(trials):
+        store = Path(shutil.copy(schema, tmp_path / "undisturbed.db"))
+        run(store, trials)
+        return numbers(store)
+
+    return numbers_of
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_after(monkeypatch, borders: int) -> None:
+    """Let the next launch end as if it was killed, after so many chunk borders."""
+    whole = worker.work
+
+    def cut_off(folder):
+        for count, _ in enumerate(whole(folder)):
+            yield
+            if count == borders:
+                raise Interrupted
+
+    monkeypatch.setattr(worker, "work", cut_off)
+
+
+# In a stack
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
+@pytest.mark.parametrize("border", [0, 1, 2])
+def test_a_trial_goes_on_from_its_checkpoint_in_any_stack_to_the_bit(optimizer, border, tmp_path):
+    shape = {"optimizer": optimizer, "max_steps": 11, "passes_to_solve": 99}
+    whole = courses(fit(mates(**shape)))
+    first = Stack(mates(**shape))
+    before = chunks(first)
+    seen = [record for _ in range(border + 1) for record in next(before)]
+    Checkpoints(tmp_path).save(first.checkpoints(), "here", {})
+    saved = Checkpoints(tmp_path)
+    found = courses(seen)
+    for group in (mates(**shape)[3:], mates(**shape)[:1], mates(**shape)[1:3][::-1]):  # other mates, another order
+        stack = Stack(group, lambda one: saved.load(one.key).checkpoint)
+        for record in (record for records in chunks(stack) for record in records):
+            found[record.key].append(bits(record))
+    assert found == whole
+
+
+def test_a_checkpoint_keeps_what_counts_towards_a_solution(monkeypatch):
+    one = trial(**SMALL, delay=1, symbols=1)
+    verdicts = {0: True, 3: False, 6: True, 9: True, 12: True}
+    monkeypatch.setattr(type(one.task), "solved", lambda task, metrics: verdicts[at[0]])
+    at = [0]
+    stack = Stack([one])
+    training = chunks(stack)
+    for at[0] in (0, 3, 6, 9):
+        next(training)
+    saved = stack.checkpoints()[one.key]
+    at[0] = 12
+    (_, last) = [record for records in chunks(Stack([one], lambda _: saved)) for record in [*records, *records]]
+    assert (last.status, last.metrics["steps_to_solve"], last.metrics["first_passage"]) == (SOLVED, 6, 0)
+
+
+def test_only_a_checkpoint_that_fits_the_trial_continues_it():
+    one = trial(**SMALL)
+    stack = Stack([one])
+    next(chunks(stack))
+    saved = stack.checkpoints()[one.key]
+    assert continues(one, saved)
+    assert not continues(trial(**SMALL | {"hidden_size": 9}), saved)
+    assert not continues(trial(**SMALL, optimizer="adam"), saved)
+    assert not continues(one, replace(saved, course={**saved.course, "step": 12}))
+    assert not continues(one, replace(saved, course={"step": 3}))
+
+
+# Checkpoints on disk
+
+
+def test_a_checkpoint_is_whole_or_not_there(tmp_path, monkeypatch):
+    one = trial(**SMALL)
+    stack = Stack([one])
+    training = chunks(stack)
+    next(training)
+    store = Checkpoints(tmp_path)
+    store.save(stack.checkpoints(), "here", {one.key: 1.5})
+    assert store.load(one.key)[1:] == (one.key, "here", 1.5)
+    next(training)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            store.save(stack.checkpoints(), "here", {})
+    assert store.load(one.key).checkpoint.course["step"] == 0, "the one before"
+    assert [file.name for file in tmp_path.iterdir()] == [store.path(one.key).name]
+    assert store.load("another") is None
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "no header", "other numerics", "other shape"])
+def test_a_checkpoint_that_cannot_be_used_is_told_and_the_trial_starts_again(
+    damage, store, monkeypatch, undisturbed, capsys
+):
+    one = trial(**SMALL)
+    expected = undisturbed([one])
+    interrupt_after(monkeypatch, 1)
+    with pytest.raises(Interrupted):
+        run(store, [one])
+    monkeypatch.undo()
+    saved = Checkpoints(sweeps_of(store) / "checkpoints")
+    file = saved.path(one.key)
+    content = file.read_bytes()
+    if damage == "other numerics":
+        saved.save({one.key: saved.load(one.key).checkpoint}, "another machine", {})
+    elif damage == "other shape":
+        stack = Stack([trial(**SMALL | {"hidden_size": 9})])
+        next(chunks(stack))
+        saved.save({one.key: next(iter(stack.checkpoints().values()))}, worker.provenance.numerics(), {})
+    else:
+        changed = {"truncated": content[:-50], "garbage": os.urandom(500), "empty": b""}
+        file.write_bytes(changed.get(damage) or checkpoints.encode(saved.load(one.key).checkpoint.tensors, {}))
+        with pytest.raises(Unusable):
+            saved.load(one.key)
+    outcome = run(store, [one])
+    assert outcome.exit_status == 0
+    (note,) = outcome.notes
+    assert note.startswith(f"the checkpoint of trial {one.key[:12]} ")
+    assert note.endswith("the trial starts again")
+    assert numbers(store) == expected
+    assert saved.keys() == set()
+
+
+# Interrupted launches
+
+
+@pytest.mark.parametrize("borders", [0, 1, 3])
+def test_what_a_launch_left_is_brought_to_the_store_and_goes_on(borders, store, monkeypatch, undisturbed):
+    trials = [trial(**SMALL, seed=s, delay=d) for s in range(2) for d in (3, 5)]
+    expected = undisturbed(trials)
+    interrupt_after(monkeypatch, borders)
+    monkeypatch.setattr("rnnlab.collector.Collector.collect", lambda self: None)  # the store has seen nothing of it
+    with pytest.raises(Interrupted):
+        run(store, trials, checkpoint_seconds=0)
+    monkeypatch.undo()
+    assert Reader(store).frame("tests").empty
+    assert run(store, trials).exit_status == 0
+    assert numbers(store) == expected
+    assert set(Reader(store).trials()["mlflow_status"]) == {"FINISHED"}
+    assert len(Reader(store).trials()) == 4
+
+
+def test_a_launch_that_was_killed_while_it_wrote_is_completed(store, monkeypatch, undisturbed):
+    trials = [trial(**SMALL, seed=s) for s in range(2)]
+    expected = undisturbed(trials)
+    for name in ("log_batch", "set_terminated", "create_run"):
+        for count in (1, 2, 3, 5):
+            left = [count]
+
+            def killed(self, *args, whole=None, left=left, **kwargs):
+                left[0] -= 1
+                if not left[0]:
+                    raise Interrupted
+                return whole(self, *args, **kwargs)
+
+            from mlflow import MlflowClient
+
+            whole = getattr(MlflowClient, name)
+            with monkeypatch.context() as patched, contextlib.suppress(Interrupted):
+                patched.setattr(MlflowClient, name, lambda self, *a, w=whole, k=killed, **b: k(self, *a, whole=w, **b))
+                run(store, trials)
+    assert run(store, trials).exit_status == 0
+    assert numbers(store) == expected
+    assert len(Reader(store).trials()) == 2
+    assert set(Reader(store).trials()["mlflow_status"]) == {"FINISHED"}
+
+
+def test_a_launch_leaves_to_another_what_that_one_trains(store, monkeypatch):
+    mine, theirs = trial(**SMALL, seed=0), trial(**SMALL, seed=1)
+    folder = new_folder(sweeps_of(store))
+    folder.root.parent.mkdir(parents=True)
+    work = Work([theirs], "tests", 4, 1, 0, 20.0, {})
+    owner = folder.create(work)
+    waits = []
+
+    def wait(seconds):
+        waits.append(set(Reader(store).frame("tests").set_index("key")["status"].items()))
+        owner.close()  # the other launch is no more: its trial is anybody's
+
+    monkeypatch.setattr(engine.time, "sleep", wait)
+    outcome = run(store, [mine, theirs])
+    assert waits == [{(mine.key, EXHAUSTED)}]
+    assert outcome.statuses == {EXHAUSTED: 2}
+    assert not folder.root.exists()
+
+
+# Modes
+
+
+@pytest.fixture
+def mixed(store, monkeypatch):
+    """A store with an exhausted, a diverged, a failed trial and one that never ran: (trials, store)."""
+    exhausted, failed, missing = (trial(**SMALL, seed=s, delay=3 + s) for s in range(3))
+    diverged = trial(**SMALL, seed=9, learning_rate=1e30, init="orthogonal", nonlinearity="relu")
+
+    def chunks_of(stack, refill):
+        if failed in [slot.trial for slot in stack.slots]:
+            raise RuntimeError("the culprit")
+        return chunks(stack, refill)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "chunks", chunks_of)
+        run(store, [exhausted, diverged, failed])
+    frame = Reader(store).frame("tests").set_index("key")["status"]
+    assert frame.to_dict() == {exhausted.key: EXHAUSTED, diverged.key: DIVERGED, failed.key: FAILED}
+    return [exhausted, diverged, failed, missing], store
+
+
+@pytest.mark.parametrize(("mode", "ran"), [("resume", [2, 3]), ("failed", [2]), ("force", [0, 1, 2, 3])])
+def test_a_mode_says_what_runs(mode, ran, mixed):
+    trials, store = mixed
+    before = set(Reader(store).trials()["run_id"])
+    outcome = run(store, trials, mode=mode)
+    assert set(outcome.run_ids) - {t.key for t in trials if t.key not in outcome.run_ids} >= {
+        trials[i].key for i in ran
+    }
+    assert sum(outcome.statuses.values()) == len(ran)
+    assert outcome.statuses[FAILED] == 0
+    runs = Reader(store).trials()
+    new = runs[~runs["run_id"].isin(before)]
+    assert set(new["key"]) == {trials[i].key for i in ran if i != 2}, "what failed goes on in its own run"
+    assert set(runs["mlflow_status"]) == {"FINISHED"}
+    superseded = runs[runs["superseded"].notna()]
+    assert set(superseded["key"]) == ({trials[0].key, trials[1].key} if mode == "force" else set())
+    failed_run = Reader(store).frame("tests").set_index("key").loc[trials[2].key, "run_id"]
+    assert not {"rnnlab.error", "mlflow.note.content"} & set(Reader(store).tags(failed_run))
+
+
+@pytest.mark.parametrize("settings", [{"mode": "read_only"}, {"dry_run": True}])
+def test_what_is_only_looked_at_is_not_changed(settings, mixed):
+    trials, store = mixed
+    before = {path: path.read_bytes() for path in store.parent.rglob("*") if path.is_file() and path != store}
+    frame = Reader(store).frame("tests")
+    outcome = run(store, trials, **settings)
+    assert outcome.exit_status == ("mode" in settings)
+    assert outcome.missing == (2 if "mode" in settings else 0)
+    assert {path: path.read_bytes() for path in store.parent.rglob("*") if path.is_file() and path != store} == before
+    assert Reader(store).frame("tests").equals(frame)
+    assert run(store, trials[:2], mode="read_only").exit_status == 0
+
+
+def test_a_look_makes_no_store(tmp_path, monkeypatch, capsys):
+    store = tmp_path / "new" / "store.db"
+    assert command_line(monkeypatch, *QUICK, "-m", "seed=0,1", "engine.dry_run=true", f"store.path={store}") == 0
+    assert command_line(monkeypatch, *QUICK, "-m", "seed=0,1", "engine.mode=read_only", f"store.path={store}") == 1
+    assert list(tmp_path.iterdir()) == []
+    assert "2 trials have no result, and engine.mode=read_only trains none" in capsys.readouterr().out
+
+
+# Larger budgets
+
+
+@pytest.mark.parametrize("first", [6, 7], ids=["on the grid", "off the grid"])
+def test_a_larger_budget_goes_on_where_the_smaller_one_ended(first, store, monkeypatch, undisturbed):
+    small = [trial(**SMALL | {"max_steps": first}, seed=s) for s in range(2)]
+    large = [trial(**SMALL | {"max_steps": 14}, seed=s) for s in range(2)]
+    expected = undisturbed(large)
+    run(store, small)
+    trained = []
+    step = Stack._train_step
+    monkeypatch.setattr(Stack, "_train_step", lambda stack: (trained.append(stack.slots[0].step), step(stack))[1])
+    assert run(store, large, experiment="more").exit_status == 0
+    assert min(trained) == first
+    frame, curves = numbers(store, "more")
+    assert curves == expected[1]
+    assert frame == expected[0].replace(",tests,", ",more,")
+    kept = [
+        artifacts_of(store) / "more" / run_id / "artifacts/weights" for run_id in Reader(store).frame("more").run_id
+    ]
+    assert all((folder / f"{name}.safetensors").exists() for folder in kept for name in ("initial", "final"))
+
+
+def test_a_larger_budget_that_is_interrupted_goes_on_all_the_same(store, monkeypatch, undisturbed):
+    small, large = trial(**SMALL | {"max_steps": 4}), trial(**SMALL | {"max_steps": 14})
+    expected = undisturbed([large])
+    run(store, [small])
+    interrupt_after(monkeypatch, 1)
+    monkeypatch.setattr("rnnlab.collector.Collector.collect", lambda self: None)
+    with pytest.raises(Interrupted):
+        run(store, [large], experiment="more")
+    monkeypatch.undo()
+    run(store, [large], experiment="more")
+    assert numbers(store, "more")[1] == expected[1]
+
+
+# Crashes
+
+
+def test_an_error_costs_the_culprit_alone(store, monkeypatch, undisturbed):
+    trials = [trial(**SMALL, seed=s) for s in range(8)]
+    fine = [one for one in trials if one.seed != crashes.CULPRIT]
+    expected = undisturbed(fine)
+    train_to_border = Stack.train_to_border
+
+    def broken(stack):
+        if any(slot.trial.seed == crashes.CULPRIT and slot.step >= 3 for slot in stack.slots):
+            raise RuntimeError("the culprit")
+        return train_to_border(stack)
+
+    monkeypatch.setattr(Stack, "train_to_border", broken)
+    outcome = run(store, trials)
+    assert outcome.exit_status == 1
+    assert list(outcome.failures) == [trials[crashes.CULPRIT].key]
+    assert "RuntimeError: the culprit" in outcome.failures[trials[crashes.CULPRIT].key]
+    assert outcome.kept_folder.is_dir()
+    frame = Reader(store).frame("tests")
+    assert frame["status"].value_counts().to_dict() == {EXHAUSTED: 7, FAILED: 1}
+    monkeypatch.undo()
+    assert run(store, fine, experiment="fine", mode="read_only").exit_status == 0
+    assert {key: curve for key, curve in numbers(store)[1].items() if key in expected[1]} == expected[1]
+
+
+@pytest.mark.slow
+def test_a_trial_that_kills_its_worker_costs_no_other(store, monkeypatch, undisturbed):
+    trials = [trial(**SMALL, seed=s) for s in range(4)] + [trial(**SMALL, seed=9, delay=9)]
+    fine = [one for one in trials if one.seed != crashes.CULPRIT]
+    expected = undisturbed(fine)
+    monkeypatch.setattr(worker, "main", crashes.main)
+    monkeypatch.setenv("PYTHONPATH", str(Path(crashes.__file__).parent))
+    outcome = run(store, trials, launcher="local", workers=1)
+    assert outcome.statuses == {EXHAUSTED: 4, FAILED: 1}
+    assert list(outcome.failures) == [trials[crashes.CULPRIT].key]
+    assert "died 2 times with this trial alone" in outcome.failures[trials[crashes.CULPRIT].key]
+    assert {key: curve for key, curve in numbers(store)[1].items() if key in expected[1]} == expected[1]
+
+
+def test_a_disk_that_is_full_for_workers_costs_no_trial(store, monkeypatch, undisturbed):
+    trials = [trial(**SMALL, seed=s) for s in range(3)]
+    expected = undisturbed(trials)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rnnlab.spool.SpoolWriter._write", full)
+    with pytest.raises(engine.StoreFailure, match=r"could not be written \(No space left on device\)"):
+        run(store, trials)
+    monkeypatch.undo()
+    assert set(Reader(store).frame("tests")["status"]) <= {RUNNING}
+    assert run(store, trials).exit_status == 0
+    assert numbers(store) == expected
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_again_and_again_ends_with_the_numbers_of_one_that_is_not(tmp_path):
+    report = kills.drill(tmp_path, 4, 800, random.Random(1))  # noqa: S311
+    assert report["problems"] == []
+    assert report["in_mid_training"] > 0
+
+
+def test_a_second_ctrl_c_ends_now_and_nothing_is_lost(tmp_path):
+    """Two signals to a sweep whose chunks take longer than anybody waits."""
+    store = tmp_path / "store.db"
+    long = ("train.eval_every=1000000", "train.max_steps=1000000", "train.eval_size=4", "model.hidden_size=4")
+    command = [sys.executable, "-m", "experiments.train", "-m", "seed=0,1", *long, f"store.path={store}"]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    sweep = kills.Sweep(store, ())
+    while len(sweep.positions()) < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)  # between looks
+    process.send_signal(signal.SIGINT)
+    while "Ctrl-C again ends now" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    assert sweep.workers() == []
+    assert set(Reader(store).trials()["mlflow_status"]) == {"KILLED"}
+    assert len(json.loads(Reader(store).trials().to_json())) > 0
