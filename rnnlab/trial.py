@@ -215,7 +215,7 @@ def build(mapping: Mapping[str, Any], registry: Registry) -> Trial:
 
 
 def build_part(name: str, values: Any, registry: Registry, problems: list[str]) -> Any:
-    """The field `name` of a trial, from a mapping (the seed: from a number); what is wrong is appended to `problems`."""
+    """The field `name` of a trial, from a mapping (the seed: a number); what is wrong is appended to `problems`."""
     if name == "seed":
         return _coerce(name, values, int, Allowed(low=0), problems)
     if not isinstance(values, Mapping):
