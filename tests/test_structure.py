@@ -31,16 +31,19 @@ SEES = {
     "diagnostics": "trial seeding record tasks cells inits unroll optim model theory",
     "frame": "trial record",
     "sweep": "trial record frame",
+    "cost": "trial seeding tasks model optim train sweep",
+    "calibrate": "trial registry train sweep",
     "store": "trial record frame",
     "analysis": "record",
     "progress": "trial record",
     "spool": "trial record registry",
     "worker": "trial record registry sweep spool train provenance",
-    "engine": "trial record registry model train diagnostics sweep store frame progress provenance spool worker",
+    "engine": "trial record registry model train diagnostics sweep store frame progress provenance spool worker cost"
+    " calibrate",
     "config": "trial registry engine store",
     "launch": "trial record engine store progress",
 }
-PURE = SEES.keys() - {"provenance", "store", "progress", "spool", "worker", "engine", "config", "launch"}
+PURE = SEES.keys() - {"calibrate", "provenance", "store", "progress", "spool", "worker", "engine", "config", "launch"}
 OUTSIDE_TOOLS = {"hydra", "omegaconf", "mlflow", "seaborn", "matplotlib", "rich", "submitit"}
 OUTSIDE_STATE = {
     *("os", "io", "pathlib", "shutil", "tempfile", "glob", "sqlite3", "fcntl"),  # files and environment
