@@ -9,6 +9,7 @@ can be the behaviour of malloc.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 import subprocess
@@ -28,6 +29,7 @@ SHAPES = 6  # so many are measured at most
 SECONDS = 2.0  # about, for all of them
 PATIENCE = 60.0  # seconds beyond which a calibration is given up: loading torch from a cold disk takes a while
 CODE = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "rnnlab.calibrate"]
 
 
 def side_by_side(
@@ -37,6 +39,8 @@ def side_by_side(
 
     The processes inherit the environment: call it where a worker could be started.
     """
+    if not trials:
+        return {}
     chosen = [trial for group in spread(by_shape(trials)) for trial in group[: widths[shape_key(group[0])]]]
     asked = {"trials": [trial.mapping() for trial in chosen], "widths": dict(widths), "seconds": seconds}
     try:
@@ -47,33 +51,31 @@ def side_by_side(
 
 
 def _answers(asked: str, workers: int) -> list[dict[str, float]]:
-    command = [sys.executable, "-m", __name__]
-    running: list[subprocess.Popen[str]] = []
-    alarm = threading.Timer(PATIENCE, _kill, [running])
-    try:
+    """What each of so many processes at once answers."""
+    with contextlib.ExitStack() as ending:
+        running = [ending.enter_context(_start()) for _ in range(workers)]
+        alarm = threading.Timer(PATIENCE, _kill, [running])
+        ending.callback(_kill, running)
+        ending.callback(alarm.cancel)
         alarm.start()
-        for _ in range(workers):
-            process = subprocess.Popen(  # noqa: S603
-                command,
-                cwd=CODE,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-            running.append(process)
         for process in running:
             _pipe(process.stdout).readline()  # it is loaded
         for process in running:
-            with _pipe(process.stdin) as pipe:
-                pipe.write(asked)
+            with _pipe(process.stdin) as question:
+                question.write(asked)
         return [json.loads(_pipe(process.stdout).read()) for process in running]
-    finally:
-        alarm.cancel()
-        _kill(running)
-        for process in running:
-            process.wait()
-            _pipe(process.stdout).close()
+
+
+def _start() -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603
+        COMMAND, cwd=CODE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+def _pipe(end: IO[str] | None) -> IO[str]:
+    if end is None:
+        raise ValueError("a process without pipes")
+    return end
 
 
 def _kill(processes: Sequence[subprocess.Popen[str]]) -> None:
@@ -81,18 +83,12 @@ def _kill(processes: Sequence[subprocess.Popen[str]]) -> None:
         process.kill()
 
 
-def _pipe(pipe: IO[str] | None) -> IO[str]:
-    if pipe is None:
-        raise ValueError("a process without a pipe")
-    return pipe
-
-
 def spread(groups: Sequence[Sequence[Trial]], count: int = SHAPES) -> list[Sequence[Trial]]:
     """At most `count` of the groups, evenly over the work of a step; the largest and the smallest are among them."""
     by_work = sorted(groups, key=lambda group: work(group[0]) / group[0].train.max_steps)
-    if len(by_work) <= count:
-        return by_work
-    return [by_work[round(i * (len(by_work) - 1) / (count - 1))] for i in range(count)]
+    last = len(by_work) - 1
+    places = {last - round(i * last / max(1, count - 1)) for i in range(count)}
+    return [by_work[at] for at in sorted(places) if at >= 0]
 
 
 def calibrate(trials: Sequence[Trial], widths: Mapping[str, int], seconds: float = SECONDS) -> dict[str, float]:

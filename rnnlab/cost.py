@@ -27,7 +27,7 @@ from rnnlab.trial import Trial, shape_key
 
 NUMBER = 4  # bytes of a float32
 UPDATE_ROWS = {"sgd": 1, "rmsprop": 2, "adam": 3}  # temporary rows of P numbers that an update makes
-PROCESS_BYTES = 400 * 2**20  # a worker before its first stack: Python, torch, and what malloc keeps in reserve
+PROCESS_BYTES = 340 * 10**6  # a worker beside its tensors: 275 MB when loaded, and up to 60 that malloc holds back
 
 # Models side by side share the cost of calling torch; speed over the width is flat from about 8 models on, until either
 # bound below is passed by much: then it falls by 20 to 50 % (`benchmarks.widths`).
@@ -36,6 +36,10 @@ LARGEST_TENSOR = (
 )  # bytes: from 32 MiB on malloc takes blocks from the system anew at each step, whatever it is told
 LARGEST_UPDATE = 64 * 2**20  # bytes that an update passes over: it does nothing else than wait for memory
 WIDEST = 64  # wider was not measured; from 32 to 64 models the smallest shape still gains 5 %
+
+# Beside training, measured with two workers on two cores
+START_SECONDS = 5.0  # until the first stack trains: the workers and MLflow are loaded
+RUN_SECONDS = 0.05  # of one core for each run: its weights are drawn, and it is written to the store by one process
 
 # What MLflow's SQLite tables and their indexes take, measured on stores of 100 runs
 POINT_BYTES = 280  # of a metric at one step: the row, and three indexes as large as it
@@ -173,9 +177,10 @@ def estimate(
     weights: whether the store keeps parameters
     """
     groups = by_shape(trials)
+    known = interpolate(rates, trials)
     largest = max((peak_bytes(group[0], widths[shape_key(group[0])]) for group in groups), default=0)
     return Estimate(
-        seconds=_seconds(groups, interpolate(rates, trials), workers, widths) if rates or not trials else None,
+        seconds=_seconds(groups, known, workers, widths) if known or not trials else None,
         memory=workers * (PROCESS_BYTES + largest) if trials else 0,
         store=sum(store_bytes(group[0], weights) * len(group) for group in groups),
     )
@@ -184,14 +189,14 @@ def estimate(
 def _seconds(
     groups: Sequence[Sequence[Trial]], rates: Mapping[str, float], workers: int, widths: Mapping[str, int]
 ) -> float:
-    """When the last worker is done: each takes the next stack as soon as it is free."""
+    """When the last worker is done, each taking the next stack as soon as it is free; or the store's one writer."""
     free_at = [0.0] * workers
     for group in groups:
         key, steps = shape_key(group[0]), group[0].train.max_steps
         for start in range(0, len(group), widths[key]):
             models = min(widths[key], len(group) - start)
-            heapq.heapreplace(free_at, free_at[0] + models * steps * rates[key])
-    return max(free_at)
+            heapq.heapreplace(free_at, free_at[0] + models * (steps * rates[key] + RUN_SECONDS))
+    return START_SECONDS + max(*free_at, RUN_SECONDS * sum(map(len, groups)))
 
 
 def interpolate(rates: Mapping[str, float], trials: Sequence[Trial]) -> dict[str, float]:
@@ -243,8 +248,8 @@ def duration(seconds: float) -> str:
 
 def size(count: float) -> str:
     """Bytes in decimal units: "1.2 GB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 9.95 else f"{count:.1f} {unit}"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 999.5 or unit == "TB":
+            break
         count /= 1000
-    return f"{count:.1f} TB"
+    return f"{count:.0f} {unit}" if unit == "B" or count >= 9.95 else f"{count:.1f} {unit}"
