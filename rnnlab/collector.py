@@ -28,7 +28,8 @@ class Outcome:
     run_ids: dict[str, str] = field(default_factory=dict)  # trial key -> run, of the trials that ran now or before
     last: Record | None = None  # the last record that came
     notes: list[str] = field(default_factory=list)  # what a person should know
-    steps: int = 0  # trained now
+    trained: dict[str, int] = field(default_factory=dict)  # trial key -> steps trained now
+    peaks: list[int] = field(default_factory=list)  # bytes of memory, of each worker that has ended
     skipped: int = 0  # trials that the store held already
     missing: int = 0  # trials without a result that this launch was not to run
     signal: int | None = None  # that ended it early
@@ -83,7 +84,7 @@ class Collector:
         """Take note of all records that are new."""
         for record, weights in self.spool.new():
             self._note(record, weights)
-        self.outcome.notes = list(self.spool.notes)
+        self.outcome.notes, self.outcome.peaks = list(self.spool.notes), self.spool.peaks
         self.display.refresh()
 
     def note_lost(self, reason: str) -> None:
@@ -102,7 +103,8 @@ class Collector:
             outcome.run_ids[key] = begun
         self.writer.write(record, weights)
         outcome.last = record
-        outcome.steps += max(0, record.step - self.steps.get(key, record.step))
+        new = record.step - self.steps.get(key, record.step)
+        outcome.trained[key] = outcome.trained.get(key, 0) + max(0, new)
         self.steps[key] = record.step
         if record.ended:
             del self.steps[key]

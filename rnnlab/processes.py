@@ -174,3 +174,16 @@ def cores() -> int:
         if quota != "max":
             count = min(count, max(1, int(quota) // int(period)))
     return count
+
+
+def free_memory() -> int:
+    """Bytes of memory that are free on this machine, or for its control group where that has a limit."""
+    free = 4 * 2**30  # where nothing is known
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
+    with contextlib.suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        limit, used = ((group / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        free = min(free, int(limit) - int(used))
+    return free

@@ -25,7 +25,7 @@ from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, SOLVED, Record
 from rnnlab.sweep import work
 from rnnlab.trial import Trial
 
-MODES = ("auto", "live", "plain", "quiet")
+DISPLAYS = ("auto", "live", "plain", "quiet")
 COLOURS = {SOLVED: "green", EXHAUSTED: "yellow", DIVERGED: "magenta", FAILED: "red"}
 PLAIN_LINES = 10  # lines over a whole sweep where there is no terminal
 

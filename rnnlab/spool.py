@@ -258,6 +258,10 @@ class SpoolWriter:
         """Something that a person should know."""
         self._write({"note": text})
 
+    def note_peak(self, count: int) -> None:
+        """The most memory that this process has held, in bytes."""
+        self._write({"peak": count})
+
     def sync(self) -> None:
         """Return when all that was appended survives a loss of power."""
         os.fsync(self.file.fileno())
@@ -277,12 +281,13 @@ def _fields(record: Record) -> dict[str, Any]:
 
 
 class SpoolReader:
-    """Reads the records of all workers, each once, and gathers their notes."""
+    """Reads the records of all workers, each once, and gathers what else they say."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.offsets: dict[Path, int] = {}
         self.notes: dict[str, None] = {}  # in their order, each once
+        self.peaks: list[int] = []  # bytes, of each worker that has ended
 
     def new(self) -> Iterator[tuple[Record, Path | None]]:
         """The records since the last call, each with the file of its parameters."""
@@ -298,6 +303,9 @@ class SpoolReader:
     def _decode(self, fields: dict[str, Any]) -> Iterator[tuple[Record, Path | None]]:
         if "note" in fields:
             self.notes[fields["note"]] = None
+            return
+        if "peak" in fields:
+            self.peaks.append(fields["peak"])
             return
         weights = fields.pop("weights")
         yield Record(**fields), self.folder.weights / weights if weights else None

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import math
+import resource
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
@@ -18,12 +20,14 @@ from pathlib import Path
 
 from rnnlab import provenance
 from rnnlab.checkpoints import Checkpoints, Unusable
+from rnnlab.cost import stack_width
 from rnnlab.record import FAILED, Checkpoint, Record
 from rnnlab.spool import Attempt, Claims, Folder, SpoolWriter, Work, worker_lock
 from rnnlab.sweep import by_shape
 from rnnlab.train import Refill, Stack, chunks, continues
 from rnnlab.trial import Trial, shape_key
 
+KILOBYTE = 1024 if sys.platform != "darwin" else 1  # in which the system counts memory
 DEATHS_ALONE = 2  # of its worker, until a trial is to blame: the first may be an accident, such as a killed process
 
 
@@ -60,7 +64,11 @@ def work(folder: Folder) -> Generator[None]:
         contextlib.closing(SpoolWriter(folder, name, provenance.numerics())) as spool,
         contextlib.closing(Claims(folder.claims, _log_of_this_process())) as claims,
     ):
-        yield from _Worker(plan, spool, claims, Checkpoints(folder.checkpoints)).work()
+        try:
+            yield from _Worker(plan, spool, claims, Checkpoints(folder.checkpoints)).work()
+        finally:
+            with contextlib.suppress(OSError):
+                spool.note_peak(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KILOBYTE)
 
 
 class _Worker:
@@ -74,12 +82,15 @@ class _Worker:
 
     def work(self) -> Iterator[None]:
         for group in by_shape(self.plan.trials):
-            width = math.ceil(len(group) / self.plan.workers)  # so that every worker has a part of it
-            waiting = iter(group)
-            while stack := self._claim(waiting, min(width, self.plan.stack_size or width)):
+            waiting, width = iter(group), self._width(group)
+            while stack := self._claim(waiting, width):
                 yield from self._train(stack, partial(self._claim, waiting))
         while stack := self._claim_again():
             yield from self._train(stack, lambda free: ())
+
+    def _width(self, trials: Sequence[Trial]) -> int:
+        """How many of the trials, of one shape, train in one stack."""
+        return stack_width(trials[0], len(trials), self.plan.workers, self.plan.memory, self.plan.stack_size)
 
     def _claim(self, waiting: Iterator[Trial], count: int) -> list[Trial]:
         """Up to `count` trials of those waiting that no other worker has and that never did harm."""
@@ -109,7 +120,7 @@ class _Worker:
             if reason := blame(attempts):
                 self._end(Record(trial.key, 0, FAILED, error=self._explain(reason)))
                 continue
-            found = (shape_key(trial), narrower(attempts) if attempts else self.plan.stack_size or 1)
+            found = (shape_key(trial), narrower(attempts) if attempts else self._width([trial]))
             wanted = wanted or found
             if found == wanted and len(taken) < wanted[1]:
                 taken.append(trial)

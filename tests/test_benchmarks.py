@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import stack
+from benchmarks import stack, widths
 from benchmarks.contenders import CHUNK, QUICK, Peer, Workers, train
 from rnnlab.seeding import generator
 from rnnlab.train import Stack
@@ -127,3 +127,25 @@ def test_a_worker_that_dies_is_an_error_and_not_a_hang():
         workers.processes[0].kill()
         with pytest.raises(RuntimeError, match="a worker of the benchmark died"):
             workers.run(CHUNK)
+
+
+def test_a_quick_run_over_widths_writes_rates_the_rule_and_its_regret(tmp_path, capsys):
+    output = tmp_path / "widths.json"
+    assert widths.main(["--quick", "--output", str(output)]) == 0
+    report = json.loads(output.read_text())
+    assert [row["shape"] for row in report["results"]] == [list(shape) for shape in widths.QUICK.shapes]
+    for row in report["results"]:
+        expected = {f"{kind} {width}" for kind in ("workers", "threads") for width in widths.QUICK.widths}
+        assert set(row["models_per_second"]) == set(row["steps_per_round"]) == expected
+        assert all(measured["min"] > 0 for measured in row["models_per_second"].values())
+        assert row["judged"]["rule"] == row["rule"] == max(widths.QUICK.widths)
+        assert 0 <= row["judged"]["regret"] < 1
+    assert "regret" in capsys.readouterr().out
+
+
+def test_the_benchmark_of_widths_lets_one_process_have_all_threads_and_no_other():
+    shape, width = widths.QUICK.shapes[0], 2
+    with widths.Workers(shape, width, 1, threads=2) as process:
+        assert process.pools[0].submit(torch.get_num_threads).result() == 2
+    with widths.Workers(shape, width, 1, threads=1) as process:
+        assert process.pools[0].submit(torch.get_num_threads).result() == 1

@@ -31,20 +31,25 @@ SEES = {
     "diagnostics": "trial seeding record tasks cells inits unroll optim model theory",
     "frame": "trial record",
     "sweep": "trial record frame",
+    "cost": "trial seeding tasks model optim train sweep",
+    "calibrate": "trial registry train sweep",
     "store": "trial record frame",
     "analysis": "record",
     "progress": "trial record sweep",
     "checkpoints": "record",
     "spool": "trial record registry checkpoints",
-    "worker": "trial record registry sweep checkpoints spool train provenance",
+    "worker": "trial record registry sweep cost checkpoints spool train provenance",
     "processes": "spool worker",
     "collector": "trial record model progress spool store",
+    "survey": "trial train sweep checkpoints provenance spool store recovery",
+    "forecast": "trial sweep cost calibrate processes collector store survey",
     "recovery": "progress spool store processes collector",
-    "engine": "trial record train sweep store progress provenance checkpoints spool processes collector recovery",
+    "engine": "trial record store progress provenance spool processes collector recovery survey forecast",
     "config": "trial registry engine store",
     "launch": "trial record engine store progress collector",
 }
-TOUCHING = "provenance store progress checkpoints spool worker processes collector recovery engine config launch"
+TOUCHING = """provenance store progress checkpoints spool worker calibrate processes collector recovery survey forecast
+    engine config launch"""
 PURE = SEES.keys() - set(TOUCHING.split())  # TOUCHING: the outside world
 OUTSIDE_TOOLS = {"hydra", "omegaconf", "mlflow", "seaborn", "matplotlib", "rich", "submitit"}
 OUTSIDE_STATE = {

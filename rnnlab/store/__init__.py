@@ -29,6 +29,7 @@ KIND_TAG, KEY_TAG, STATUS_TAG, NUMERICS_TAG = "rnnlab.kind", "rnnlab.key", "stat
 HOST_TAG, PID_TAG, ATTEMPT_TAG = "rnnlab.host", "rnnlab.pid", "rnnlab.attempt"
 LAUNCH_TAG, HEARTBEAT_TAG = "rnnlab.launch", "rnnlab.heartbeat"  # who writes the run, and when last (seconds of 1970)
 PREFIX_TAG = "rnnlab.prefix_key"  # equal for trials that differ in their budget alone
+SHAPE_TAG = "rnnlab.shape_key"  # equal for trials that can train in one stack
 SUPERSEDED_TAG = "superseded"  # by the run that it names, a newer one of the same trial
 ERROR_TAG = "rnnlab.error"
 TRIAL, SWEEP = "trial", "sweep"  # values of KIND_TAG

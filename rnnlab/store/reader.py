@@ -16,7 +16,8 @@ from rnnlab.store.kinds import kind_of
 from rnnlab.store.rows import Rows
 from rnnlab.store.runs import Row, finished
 
-INTERNAL = ("mlflow_status", "started", "artifacts", "prefix", "launch", "heartbeat", "superseded")  # not in a frame
+# Of a run, but not in a frame
+INTERNAL = ("mlflow_status", "started", "artifacts", "prefix", "shape", "launch", "heartbeat", "superseded")
 
 
 class Reader:
@@ -85,6 +86,18 @@ class Reader:
         with self._rows() as rows:
             points = rows.points(run_id)
         return points.sort_values(["key", "step"], kind="stable", ignore_index=True)  # databases sort text as they like
+
+    def rates(self, host: str) -> dict[str, float]:
+        """Shape key -> median seconds for a training step of one model of a stack, over the runs on a machine."""
+        with self._rows() as rows:
+            runs = rows.runs(TRIAL)
+            runs = runs[runs["status"].isin(RESULTS) & runs["shape"].notna() & (runs["host"] == host)].set_index(
+                "run_id"
+            )
+            ends = _wide(rows.metrics(), runs.index).reindex(columns=["seconds", "trained_steps"])
+        rates = (ends["seconds"] / ends["trained_steps"])[ends["trained_steps"] > 0].dropna()
+        by_shape = rates.groupby(runs["shape"].reindex(rates.index)).median()  # runs without a shape drop out
+        return dict(zip(map(str, by_shape.index), by_shape, strict=True))
 
     def experiment_ids(self) -> dict[str, str]:
         """Name -> MLflow id of the experiments."""

@@ -32,6 +32,7 @@ from rnnlab.store import (
     PID_TAG,
     PLAN_FILE,
     PREFIX_TAG,
+    SHAPE_TAG,
     STATUS_TAG,
     SUPERSEDED_TAG,
     SWEEP,
@@ -47,7 +48,7 @@ from rnnlab.store.client import client_of
 from rnnlab.store.kinds import kind_of
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import VIEW_TAG, view_state
-from rnnlab.trial import BadInput, Trial, show
+from rnnlab.trial import BadInput, Trial, shape_key, show
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -193,7 +194,7 @@ class Writer:
         this one's.
         """
         tags = {KIND_TAG: TRIAL, KEY_TAG: trial.key, PREFIX_TAG: trial.prefix_key, STATUS_TAG: RUNNING}
-        tags |= {**self.tags, HEARTBEAT_TAG: _now()}
+        tags |= {**self.tags, SHAPE_TAG: shape_key(trial), HEARTBEAT_TAG: _now()}
         left = self.unended.get(trial.key)
         if left is not None and left["numerics"] not in (None, self.tags.get(NUMERICS_TAG)):
             left = None  # its points would not be those of this one

@@ -1,0 +1,255 @@
+"""What a sweep costs before it is run: bytes of memory and of store, time, and how wide its stacks should be.
+
+Memory counts the tensors that are alive at once, stage by stage, as `train.py`, `model.py` and `unroll.py` make and
+drop them; `tests/test_cost.py` compares with what torch allocates. Time comes from rates: seconds for one training step
+of one model of a stack, its share of the evaluations included, as `calibrate.py` measures them.
+
+Shapes: M models, T time, B sequences, K scored steps, P parameters of one model.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from rnnlab.model import ALIGNMENT, Layout, parameter_count, shapes
+from rnnlab.optim import OPTIMIZERS
+from rnnlab.seeding import generator
+from rnnlab.sweep import by_shape
+from rnnlab.train import EVALUATION_ELEMENTS
+from rnnlab.trial import Trial, shape_key
+
+NUMBER = 4  # bytes of a float32
+UPDATE_ROWS = {"sgd": 1, "rmsprop": 2, "adam": 3}  # temporary rows of P numbers that an update makes
+PROCESS_BYTES = 340 * 10**6  # a worker beside its tensors: 275 MB when loaded, and up to 60 that malloc holds back
+
+# Models side by side share the cost of calling torch; speed over the width is flat from about 8 models on, until either
+# bound below is passed by much: then it falls by 20 to 50 % (`benchmarks.widths`).
+LARGEST_TENSOR = (
+    24 * 2**20
+)  # bytes: from 32 MiB on malloc takes blocks from the system anew at each step, whatever it is told
+LARGEST_UPDATE = 64 * 2**20  # bytes that an update passes over: it does nothing else than wait for memory
+WIDEST = 64  # wider was not measured; from 32 to 64 models the smallest shape still gains 5 %
+
+# Beside training, measured with two workers on two cores
+START_SECONDS = 5.0  # until the first stack trains: the workers and MLflow are loaded
+RUN_SECONDS = 0.05  # of one core for each run: its weights are drawn, and it is written to the store by one process
+
+# What MLflow's SQLite tables and their indexes take, measured on stores of 100 runs
+POINT_BYTES = 280  # of a metric at one step: the row, and three indexes as large as it
+PARAM_BYTES = 175
+RUN_BYTES = 4200  # the run itself, its tags, and the latest value of each metric
+FILE_BYTES = 700  # of a safetensors file beside its numbers, and of the course in it
+# The metrics that `train.py` logs: of an evaluation; of the steps before it; at the end, at most
+EVALUATION_METRICS, TRAINING_METRICS, FINAL_METRICS = 4, 3, 4
+DERIVED_PARAMS = 3  # that `engine.derived` adds to the fields of a trial
+
+
+def training_bytes(trial: Trial, width: int) -> int:
+    """The peak of the tensors of a stack of `width` such trials while it trains."""
+    sizes = _Sizes(trial, trial.train.batch_size, width)
+    held = _rows(trial) * sizes.row + sizes.data
+    saved = held + sizes.extended + sizes.states + sizes.outputs + sizes.padded_recurrent
+    forward = saved + sizes.projected + sizes.kept + sizes.constant + 2 * sizes.outputs
+    backward = saved + sizes.kept_gradient + sizes.deltas + sizes.recurrent
+    return max(forward, backward, held + sizes.outputs + _update_bytes(trial, sizes) - _rows(trial) * sizes.row)
+
+
+def evaluation_bytes(trial: Trial, width: int) -> int:
+    """The peak of the tensors of a stack of `width` such trials while it is evaluated, in groups as `train.py` does."""
+    size, hidden = trial.train.eval_size, trial.model.hidden_size
+    group = max(1, EVALUATION_ELEMENTS // (trial.task.length * size * hidden))
+    sizes = _Sizes(trial, size, min(width, group))
+    held = _rows(trial) * width * sizes.row // sizes.models + sizes.row + sizes.data
+    projecting = sizes.extended + sizes.projected
+    unrolling = sizes.projected + sizes.states + sizes.kept + sizes.padded_recurrent
+    viewed = sizes.kept or sizes.states
+    reading = sizes.projected + viewed + sizes.constant + 2 * sizes.outputs
+    judging = sizes.outputs + 4 * NUMBER * hidden**2  # eigenvalues: two copies of W_hh in float64
+    return held + max(projecting, unrolling, reading, judging)
+
+
+def peak_bytes(trial: Trial, width: int) -> int:
+    """The peak of the tensors of a stack of `width` such trials."""
+    return max(training_bytes(trial, width), evaluation_bytes(trial, width))
+
+
+def _rows(trial: Trial) -> int:
+    """How often a stack holds P numbers for each model, always: parameters and buffers."""
+    return 1 + len(OPTIMIZERS[trial.train.optimizer].buffers)
+
+
+def _update_bytes(trial: Trial, sizes: _Sizes) -> int:
+    """Parameters, buffers and what an update holds beside them: the gradient twice, the parameters before."""
+    return (_rows(trial) + 3 + UPDATE_ROWS[trial.train.optimizer]) * sizes.row
+
+
+class _Sizes:
+    """Bytes of the tensors of `models` models at `batch` sequences, named as where they are made."""
+
+    def __init__(self, trial: Trial, batch: int, models: int) -> None:
+        task = trial.task
+        self.models = models
+        time, kept = task.length, len(range(task.length)[task.scored])
+        hidden = _padded(trial.model.hidden_size, ALIGNMENT)
+        inputs = _padded(task.input_size + 1, _granule(time * batch))
+        outputs = _padded(task.output_size, max(2, _granule(kept * batch)))
+        numbers = models * NUMBER
+        self.row = numbers * Layout(shapes(trial)).width
+        self.data = models * batch * sum(field.nbytes for field in task.sample(generator(0, "cost"), 1))
+        self.extended = numbers * time * batch * inputs
+        self.projected = numbers * time * batch * hidden
+        self.states = numbers * (time + 1) * batch * hidden
+        self.recurrent = numbers * hidden**2
+        self.padded_recurrent = self.recurrent if hidden != trial.model.hidden_size else 0
+        self.kept_gradient = numbers * kept * batch * hidden
+        self.constant = numbers * kept * batch * ALIGNMENT
+        self.outputs = numbers * kept * batch * outputs
+        # A transposed stack of one is contiguous as it is: nothing is copied
+        self.kept = self.kept_gradient if models > 1 else 0
+        self.deltas = self.projected * (3 if models > 1 else 1)
+
+
+def _padded(size: int, multiple: int) -> int:
+    return math.ceil(size / multiple) * multiple
+
+
+def _granule(rows: int) -> int:
+    """As `model.granule`."""
+    return ALIGNMENT // math.gcd(ALIGNMENT, rows)
+
+
+def store_bytes(trial: Trial, weights: bool) -> int:
+    """What a run of the trial adds to the store if it uses its whole budget; `weights`: its parameters are kept."""
+    evaluations = math.ceil(trial.train.max_steps / trial.train.eval_every)
+    points = EVALUATION_METRICS + evaluations * (EVALUATION_METRICS + TRAINING_METRICS) + FINAL_METRICS
+    params = len(trial.flat()) + DERIVED_PARAMS
+    artifacts = (1 + _rows(trial)) * NUMBER * parameter_count(trial) + 2 * FILE_BYTES
+    return RUN_BYTES + POINT_BYTES * points + PARAM_BYTES * params + (artifacts if weights else 0)
+
+
+def stack_width(trial: Trial, waiting: int, workers: int, memory: int, limit: int | None = None) -> int:
+    """How many trials of this shape should train in one stack, when `waiting` of them are to run.
+
+    At most `limit`; so many that each worker has a part; as many as fit into its share of `memory` (bytes, of all
+    workers); and as many as still make training faster. At least 1.
+    """
+    one = _Sizes(trial, trial.train.batch_size, 1)
+    fast = min(
+        LARGEST_TENSOR // max(one.states, one.extended),
+        LARGEST_UPDATE // _update_bytes(trial, one),
+    )
+    widest = min(limit or WIDEST, WIDEST, math.ceil(waiting / workers), fast)
+    share = memory // workers - PROCESS_BYTES
+    return max(1, bisect.bisect_right(range(1, widest + 1), share, key=lambda width: peak_bytes(trial, width)))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a sweep costs if every trial uses its whole budget; solved ones take less."""
+
+    seconds: float | None  # None: not known
+    memory: int  # bytes, of all workers at their peak
+    store: int  # bytes
+
+    def rows(self) -> list[tuple[str, str]]:
+        """As (what, value) pairs, for a table."""
+        return [
+            ("time", f"at most {duration(self.seconds)}" if self.seconds is not None else "not known"),
+            ("memory", f"about {size(self.memory)}"),
+            ("disk", f"at most {size(self.store)}"),
+        ]
+
+
+def estimate(
+    trials: Sequence[Trial], rates: Mapping[str, float], workers: int, widths: Mapping[str, int], weights: bool
+) -> Estimate:
+    """The cost of training `trials`.
+
+    rates:   shape key -> seconds for a training step of one model of a stack; shapes without are interpolated
+    widths:  shape key -> width of its stacks
+    weights: whether the store keeps parameters
+    """
+    groups = by_shape(trials)
+    known = interpolate(rates, trials)
+    largest = max((peak_bytes(group[0], widths[shape_key(group[0])]) for group in groups), default=0)
+    return Estimate(
+        seconds=_seconds(groups, known, workers, widths) if known or not trials else None,
+        memory=workers * (PROCESS_BYTES + largest) if trials else 0,
+        store=sum(store_bytes(group[0], weights) * len(group) for group in groups),
+    )
+
+
+def _seconds(
+    groups: Sequence[Sequence[Trial]], rates: Mapping[str, float], workers: int, widths: Mapping[str, int]
+) -> float:
+    """When the last worker is done, each taking the next stack as soon as it is free; or the store's one writer."""
+    free_at = [0.0] * workers
+    for group in groups:
+        key, steps = shape_key(group[0]), group[0].train.max_steps
+        for start in range(0, len(group), widths[key]):
+            models = min(widths[key], len(group) - start)
+            heapq.heapreplace(free_at, free_at[0] + models * (steps * rates[key] + RUN_SECONDS))
+    return START_SECONDS + max(*free_at, RUN_SECONDS * sum(map(len, groups)))
+
+
+def interpolate(rates: Mapping[str, float], trials: Sequence[Trial]) -> dict[str, float]:
+    """The rate of every shape of `trials`, from those that are known; empty where none of theirs is.
+
+    The sum of what a step consists of, each part at a price of its own that is not negative: least squares of the
+    relative error. Leaving out one of 17 measured shapes (T 9 to 120, H 32 to 128) it is missed by 3 % in the mean and
+    by 9 % at most; with a line through log rate and log work by 13 % and 29 %, without elements and eigenvalues by 12 %
+    and 32 %.
+    """
+    shapes_of = {shape_key(trial): trial for trial in trials}
+    known = {key: rates[key] for key in shapes_of if key in rates}
+    if not known:
+        return {}
+    consumed = np.array([_parts(shapes_of[key]) for key in known])
+    scale = consumed.max(0)
+    relative = consumed / scale / np.array(list(known.values()))[:, None]
+    prices, _ = nnls(relative, np.ones(len(known)))
+    guessed = {key: float(np.dot(_parts(trial) / scale, prices)) for key, trial in shapes_of.items()}
+    return guessed | known
+
+
+def _parts(trial: Trial) -> np.ndarray:
+    """What a training step of one model consists of, each up to a constant, with its share of an evaluation.
+
+    Multiplications in the recurrence, elements of the states, calls, and the eigenvalues of W_hh.
+    """
+    train, hidden = trial.train, trial.model.hidden_size
+    sequences = 3 * train.batch_size + train.eval_size / train.eval_every  # backward costs twice what forward does
+    elements = trial.task.length * sequences * hidden
+    return np.array([elements * hidden, elements, 1, hidden**3 / train.eval_every], dtype=float)
+
+
+def duration(seconds: float) -> str:
+    """A time as one would say it: "about 1 min 40 s"."""
+    if seconds < 1:
+        return "about 1 s"
+    digits = 10 ** max(0, math.floor(math.log10(seconds)) - 1)  # two digits: it is an estimate
+    if seconds <= 59:
+        return f"about {math.ceil(seconds / digits) * digits:.0f} s"
+    minutes, rest = divmod(math.ceil(seconds / 10) * 10, 60)
+    if minutes < 10:
+        return f"about {minutes} min" + (f" {rest} s" if rest else "")
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    if hours < 10:
+        return "about " + " ".join(f"{count} {unit}" for count, unit in ((hours, "h"), (minutes, "min")) if count)
+    return f"about {math.ceil(seconds / 3600)} h"
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units: "1.2 GB"."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 999.5 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" or count >= 9.95 else f"{count:.1f} {unit}"

@@ -1,0 +1,131 @@
+"""What a launch will cost, told before it trains, and how far off that was, told at its end."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rnnlab.calibrate import side_by_side
+from rnnlab.collector import Outcome
+from rnnlab.cost import PROCESS_BYTES, Estimate, duration, estimate, interpolate, peak_bytes, size, stack_width
+from rnnlab.processes import cores, free_memory, worker_environment
+from rnnlab.store import Place
+from rnnlab.survey import Start, Survey
+from rnnlab.sweep import by_shape, work
+from rnnlab.trial import BadInput, Trial, shape_key
+
+FREE_SHARE = 0.8  # of the memory that is free, for the workers
+SLOWEST = 1e9  # multiplications of a recurrence that a worker does in a second, in the smallest networks
+SHORT = 20.0  # seconds at that speed: what is shorter is not worth a calibration
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a launch may use, and how it divides it."""
+
+    workers: int
+    memory: int  # bytes, for all workers
+    widths: Mapping[str, int]  # shape key -> trials in a stack
+
+
+def resources(
+    trials: Iterable[Trial], workers: int | None, memory_gb: float | None, stack_size: int | None
+) -> Resources:
+    """Workers and stacks for these trials: a core for each worker, as long as the memory lasts.
+
+    Raises `BadInput` where the memory that was allowed does not suffice for one worker with one trial.
+    """
+    groups = by_shape(list(trials))
+    count = max(1, min(workers or cores(), sum(map(len, groups))))
+    memory = int(memory_gb * 1e9) if memory_gb else int(free_memory() * FREE_SHARE)
+    needed = PROCESS_BYTES + max((peak_bytes(group[0], 1) for group in groups), default=0)
+    if memory_gb and groups and needed > memory:
+        raise BadInput(f"engine.memory_gb={memory_gb:g}: must be >= {needed / 1e9:.2g}, for one trial of this sweep")
+    count = max(1, min(count, memory // needed))
+    widths = {shape_key(g[0]): stack_width(g[0], len(g), count, memory, stack_size) for g in groups}
+    return Resources(count, memory, widths)
+
+
+class Forecast:
+    """The cost of what a launch has to do, from earlier runs on this machine or from a short calibration."""
+
+    def __init__(self, start: Start, given: Resources, survey: Survey, weights: bool) -> None:
+        self.pending = start.planned.pending
+        self.given = given
+        self.place = survey.place
+        rates, self.source = self._rates(survey)
+        self.rates = interpolate(rates, self.pending)
+        self.estimate: Estimate = estimate(self.pending, self.rates, given.workers, given.widths, weights)
+        self.began, self.held = time.monotonic(), stored_bytes(survey.place)
+
+    def _rates(self, survey: Survey) -> tuple[dict[str, float], str]:
+        """Seconds for a training step by shape, and where they are from."""
+        shapes = {shape_key(trial) for trial in self.pending}
+        known = {key: rate for key, rate in survey.rates(socket.gethostname()).items() if key in shapes}
+        if known.keys() == shapes:
+            return known, "from earlier runs"
+        if sum(map(work, self.pending)) / SLOWEST / self.given.workers < SHORT:
+            return known, "too little to calibrate"
+        with worker_environment():
+            measured = side_by_side(self.pending, self.given.widths, self.given.workers)
+        return measured | known, "calibrated on this machine"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(what, value) pairs for the first screen."""
+        groups = by_shape(self.pending)
+        if not groups:
+            return []
+        widths = sorted(self.given.widths.values())
+        stacks = f"stacks of {widths[0]}" + (f" to {widths[-1]}" if widths[-1] > widths[0] else "")
+        execution = f"{counted(len(groups), 'shape')}, {stacks}, {counted(self.given.workers, 'worker')}"
+        told = dict(self.estimate.rows())
+        time_told = f"{told['time']}, {self.source}" if self.estimate.seconds is not None else self.source
+        return [("execution", execution), *(told | {"time": time_told}).items()]
+
+    def against(self, outcome: Outcome) -> list[tuple[str, str]]:
+        """(what, estimated against actual) pairs for the end."""
+        taken = time.monotonic() - self.began
+        used = self._share(outcome)
+        rows = []
+        if self.estimate.seconds is not None and used > 0:
+            expected = self.estimate.seconds * used
+            rows.append(("time", f"{_pair(duration(expected), duration(taken))}{_error(expected, taken)}"))
+            rows.append(("budget", f"{used:.0%} of the steps were needed"))
+        if outcome.peaks:
+            actual = sum(sorted(outcome.peaks)[-self.given.workers :])
+            rows.append(
+                ("memory", _pair(size(self.estimate.memory), size(actual)) + _error(self.estimate.memory, actual))
+            )
+        if (grown := stored_bytes(self.place) - self.held) > 0 and used > 0:
+            rows.append(("disk", _pair(f"at most {size(self.estimate.store)}", size(grown))))
+        return rows
+
+    def _share(self, outcome: Outcome) -> float:
+        """The part of the whole budget's work that was trained."""
+        rates = {trial.key: self.rates.get(shape_key(trial), 0.0) for trial in self.pending}
+        budget = sum(rates[trial.key] * trial.train.max_steps for trial in self.pending)
+        trained = sum(rate * outcome.trained.get(key, 0) for key, rate in rates.items())
+        return trained / budget if budget else 0.0
+
+
+def stored_bytes(place: Place) -> int:
+    """What a store on this machine takes: database and artifacts. 0 where it lies elsewhere."""
+    if place.path is None or place.artifacts is None:
+        return 0
+    journal = place.path.with_name(f"{place.path.name}-wal")
+    files = [place.path, journal, *place.artifacts.rglob("*")]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
+def _pair(expected: str, actual: str) -> str:
+    return f"estimated {expected}, was {actual.removeprefix('about ')}"
+
+
+def _error(expected: float, actual: float) -> str:
+    return f" ({expected / actual - 1:+.0%})" if actual > 0 else ""

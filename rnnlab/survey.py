@@ -1,0 +1,120 @@
+"""What there is to do for a launch, given what the store holds, what was interrupted, and what others are doing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from rnnlab import provenance
+from rnnlab.checkpoints import Checkpoints, Unusable, read
+from rnnlab.recovery import live
+from rnnlab.store import Place, runs
+from rnnlab.store.kinds import kind_of
+from rnnlab.store.reader import Reader
+from rnnlab.store.rows import RUN_COLUMNS
+from rnnlab.sweep import Plan, plan
+from rnnlab.train import continues
+from rnnlab.trial import Trial
+
+MODES = ("resume", "force", "failed", "read_only")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a launch begins with."""
+
+    planned: Plan
+    run_ids: Mapping[str, str]  # trial key -> run, of the trials that are finished
+    resumed: frozenset[str] = frozenset()  # keys of the trials that go on from a checkpoint
+    ends: Mapping[str, runs.Row] = field(default_factory=dict)  # trial key -> run of a smaller budget that it goes on
+
+    def counts(self) -> str:
+        """How many trials are in which state: "8: 3 finished already, 5 to run"."""
+        planned = self.planned
+        states = {
+            "finished already": len(planned.finished),
+            "in another launch that is running": len(planned.elsewhere),
+            "missing, not to run": len(planned.left_out),
+            "to resume": len(self.resumed),
+            "to go on from a smaller budget": len(self.ends),
+        }
+        fresh = len(planned.pending) - len(self.resumed) - len(self.ends)
+        always = "finished already"
+        told = [f"{count} {state}" for state, count in states.items() if count or state == always]
+        return f"{len(planned.trials)}: " + ", ".join([*told, f"{fresh} to run"])
+
+
+class Survey:
+    """Looks at a store and at the launches on it, and changes nothing but checkpoints, in `prepare`."""
+
+    def __init__(self, trials: Sequence[Trial], place: Place) -> None:
+        self.trials, self.place = trials, place
+        self.checkpoints = Checkpoints(place.sweeps / "checkpoints")
+
+    def start(self, mode: str) -> Start:
+        """What there is to do in this mode."""
+        known = self._known()
+        finished = {} if mode == "force" else runs.finished(known)
+        only = runs.failed(known) if mode == "failed" else None
+        planned = plan(self.trials, finished, self._elsewhere(known), only)
+        run_ids = {key: finished[key] for key in planned.finished}
+        if mode == "force":
+            return Start(planned, run_ids)
+        left = self.checkpoints.keys()
+        resumed = frozenset(trial.key for trial in planned.pending if trial.key in left and self._is_own(trial.key))
+        fresh = [trial for trial in planned.pending if trial.key not in resumed]
+        return Start(planned, run_ids, resumed, dict(self._continued(fresh, runs.exhausted(known))))
+
+    def prepare(self, start: Start, mode: str) -> None:
+        """Put the checkpoints in place from which trials go on, and none where they start again."""
+        self.checkpoints.folder.mkdir(exist_ok=True)
+        if mode == "force":
+            for trial in start.planned.pending:
+                self.checkpoints.drop(trial.key)
+        for key, row in start.ends.items():
+            self.checkpoints.copy(key, Reader(self.place).artifact(row, END))
+
+    def rates(self, host: str) -> dict[str, float]:
+        """Seconds for a training step by shape, from earlier runs on a machine."""
+        return Reader(self.place).rates(host) if kind_of(self.place).exists(self.place) else {}
+
+    def _known(self) -> pd.DataFrame:
+        there = kind_of(self.place).exists(self.place)
+        return Reader(self.place).trials() if there else pd.DataFrame(columns=list(RUN_COLUMNS))
+
+    def _elsewhere(self, known: pd.DataFrame) -> set[str]:
+        """The keys of trials that other launches train now."""
+        folders = live(self.place.sweeps)
+        planned = {trial.key for folder in folders for trial in folder.read_plan().trials}
+        return planned | runs.busy(known, {folder.name for folder in folders})
+
+    def _is_own(self, key: str) -> bool:
+        """Whether the checkpoint is that of an interrupted trial; one that cannot be read is left to the worker."""
+        try:
+            stored = self.checkpoints.load(key)
+        except Unusable:
+            return True
+        return stored is not None and stored.key == key
+
+    def _continued(
+        self, trials: Iterable[Trial], ends: Mapping[str, Sequence[runs.Row]]
+    ) -> Iterator[tuple[str, runs.Row]]:
+        """(trial key, the exhausted run with the largest budget below the trial's), of those that have one."""
+        for trial in trials if ends else ():
+            usable = {self._step_of_end(trial, row): row for row in ends.get(trial.prefix_key, ())}
+            if (step := max(usable, default=0)) > 0:
+                yield trial.key, usable[step]
+
+    def _step_of_end(self, trial: Trial, row: runs.Row) -> int:
+        """The step from whose end the trial can go on; 0 where it cannot."""
+        with contextlib.suppress(Unusable):
+            stored = read(Reader(self.place).artifact(row, END))
+            if stored.numerics == provenance.numerics() and continues(trial, stored.checkpoint):
+                return int(stored.checkpoint.course["step"])
+        return 0
+
+
+END = "weights/final.safetensors"  # artifact of an exhausted run: the checkpoint at the end of its budget

@@ -1,0 +1,219 @@
+"""What a sweep costs: memory as torch allocates it, the store as MLflow fills it, widths within their bounds, times."""
+
+import dataclasses
+import itertools
+import json
+
+import pytest
+from builders import trial
+from safetensors.torch import save_file
+from torch.profiler import ProfilerActivity, profile
+
+from rnnlab import cost
+from rnnlab.collector import derived, run_name
+from rnnlab.provenance import tags
+from rnnlab.record import EXHAUSTED
+from rnnlab.store import StoreSettings
+from rnnlab.store.writer import Writer
+from rnnlab.train import Stack, fit
+from rnnlab.trial import shape_key
+
+PLENTY = 1 << 50
+SHAPES = {
+    "long": {"delay": 114, "batch_size": 20, "optimizer": "adam"},
+    "ragged": {"delay": 50, "batch_size": 7, "hidden_size": 33, "eval_size": 7},
+    "adding": {"task": "adding", "length": 100, "batch_size": 20, "hidden_size": 48, "optimizer": "rmsprop"},
+    "all scored": {"delay": 94, "batch_size": 16, "score": "all", "optimizer": "adam", "clip_mode": "value"},
+    "wide": {"delay": 14, "batch_size": 20, "hidden_size": 256, "optimizer": "adam"},
+    "many symbols": {"delay": 20, "symbols": 10, "alphabet": 10, "batch_size": 10, "hidden_size": 16, "score": "all"},
+    "tiny": {"delay": 3, "symbols": 2, "batch_size": 3, "hidden_size": 5, "eval_size": 3},
+}
+
+
+def stack_of(shape: str, width: int) -> list:
+    fields = {"eval_size": 20} | SHAPES[shape]
+    return [trial(**fields, eval_every=2, init="identity", seed=seed) for seed in range(width)]
+
+
+def peak_of(work) -> int:
+    """The most bytes that tensors made by `work` take at once."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        work()
+    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return max(itertools.accumulate(changes))
+
+
+def train_two_steps(trials):
+    stack = Stack(trials)
+    for slot in stack.slots:
+        slot.border = 2
+    stack.train_to_border()
+
+
+@pytest.mark.parametrize("width", [1, 4, 16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_training_takes_the_memory_that_is_said(shape, width):
+    trials = stack_of(shape, width)
+    measured = peak_of(lambda: train_two_steps(trials))
+    assert cost.training_bytes(trials[0], width) == pytest.approx(measured, rel=0.1)
+
+
+@pytest.mark.parametrize("width", [1, 4, 16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_evaluating_takes_the_memory_that_is_said(shape, width):
+    trials = stack_of(shape, width)
+    measured = peak_of(lambda: Stack(trials).evaluate(range(width)))
+    assert cost.evaluation_bytes(trials[0], width) == pytest.approx(measured, rel=0.15, abs=4096)
+
+
+def test_evaluating_in_groups_bounds_the_memory(monkeypatch):
+    trials = stack_of("long", 16)
+    whole = cost.evaluation_bytes(trials[0], 16)
+    elements = 4 * 120 * 20 * 64  # four models at once
+    monkeypatch.setattr("rnnlab.train.EVALUATION_ELEMENTS", elements)
+    monkeypatch.setattr("rnnlab.cost.EVALUATION_ELEMENTS", elements)
+    said = cost.evaluation_bytes(trials[0], 16)
+    assert said < whole / 2
+    assert said == pytest.approx(peak_of(lambda: Stack(trials).evaluate(range(16))), rel=0.15, abs=4096)
+
+
+@pytest.mark.parametrize("weights", ["both", "none"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"hidden_size": 64, "max_steps": 300, "eval_every": 20},
+        {"hidden_size": 33, "max_steps": 405, "eval_every": 10, "optimizer": "adam", "task": "adding"},
+        {"hidden_size": 8, "max_steps": 4, "eval_every": 2},
+    ],
+    ids=["copy", "adding", "short"],
+)
+def test_a_run_takes_the_store_that_is_said(store, tmp_path_factory, fields, weights):
+    """A course that uses its whole budget, written for 50 trials: the metrics and tensors are those of `fit`."""
+    trials = [trial(**fields, batch_size=2, eval_size=2, learning_rate=1e-12, seed=seed) for seed in range(50)]
+    records = list(fit(trials[:1]))
+    assert records[-1].status == EXHAUSTED
+    files = {record.step: saved(record, tmp_path_factory.mktemp("weights")) for record in records if record.weights}
+    empty = size_of(store.parent)
+    with Writer(StoreSettings(str(store), weights), "an experiment", tags()) as writer:
+        for one in trials:
+            writer.begin(one, run_name(one), derived(one))
+            for record in records:
+                writer.write(dataclasses.replace(record, key=one.key), files.get(record.step))
+    added = (size_of(store.parent) - empty) / len(trials)
+    assert cost.store_bytes(trials[0], weights == "both") == pytest.approx(added, rel=0.3)
+
+
+def saved(record, folder):
+    """A record's parameters as a worker writes them."""
+    file = folder / ("final.safetensors" if record.ended else "initial.safetensors")
+    described = {"key": record.key, "step": str(record.step), "course": json.dumps(record.course)}
+    save_file({name: tensor.contiguous() for name, tensor in record.weights.items()}, file, described)
+    return file
+
+
+def size_of(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_stack_is_as_wide_as_all_bounds_allow():
+    small, large = trial(delay=24, batch_size=10), trial(delay=214, batch_size=32, hidden_size=128)
+    assert cost.stack_width(small, waiting=1000, workers=2, memory=PLENTY) == cost.WIDEST
+    assert cost.stack_width(small, waiting=1000, workers=2, memory=PLENTY, limit=5) == 5
+    assert cost.stack_width(small, waiting=33, workers=2, memory=PLENTY) == 17
+    assert cost.stack_width(small, waiting=1, workers=2, memory=PLENTY) == 1
+    assert cost.stack_width(small, waiting=1000, workers=2, memory=0) == 1
+    tensor = 4 * 221 * 32 * 128
+    assert cost.stack_width(large, waiting=1000, workers=2, memory=PLENTY) == cost.LARGEST_TENSOR // tensor
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_stack_fits_into_its_share_of_the_memory_and_one_more_would_not(shape):
+    one = stack_of(shape, 1)[0]
+    share = cost.peak_bytes(one, 6) + 1
+    memory = 3 * (cost.PROCESS_BYTES + share)
+    width = cost.stack_width(one, waiting=1000, workers=3, memory=memory)
+    assert cost.peak_bytes(one, width) <= share
+    assert cost.peak_bytes(one, width + 1) > share or width == cost.stack_width(one, 1000, 3, PLENTY)
+
+
+def test_no_shape_gets_a_stack_of_none():
+    huge = trial(delay=5000, batch_size=500, hidden_size=512)
+    assert cost.stack_width(huge, waiting=10, workers=2, memory=PLENTY) == 1
+
+
+def test_the_time_of_a_sweep_by_hand(monkeypatch):
+    monkeypatch.setattr(cost, "START_SECONDS", 5.0)
+    monkeypatch.setattr(cost, "RUN_SECONDS", 0.0)
+    short = [trial(delay=3, max_steps=10, seed=seed) for seed in range(5)]
+    long = [trial(delay=50, max_steps=10, seed=seed) for seed in range(2)]
+    rates = {shape_key(short[0]): 1.0, shape_key(long[0]): 4.0}
+    widths = {shape_key(short[0]): 2, shape_key(long[0]): 1}
+    # Two workers train a long one each until 40; then stacks of 2, 2 and 1 short ones take 20, 20 and 10.
+    assert cost.estimate([*short, *long], rates, 2, widths, True).seconds == 5 + 70
+    # One worker does all: 80 for the long ones, 50 for the short ones.
+    assert cost.estimate([*short, *long], rates, 1, widths, True).seconds == 5 + 130
+    # Seven workers are faster than the one writer, who needs 9 for each of the 7 runs.
+    monkeypatch.setattr(cost, "RUN_SECONDS", 9.0)
+    assert cost.estimate([*short, *long], rates, 7, widths, True).seconds == 5 + 63
+
+
+def test_an_estimate_sums_the_store_and_takes_the_largest_memory():
+    trials = [trial(delay=delay, seed=seed) for delay in (3, 50) for seed in range(3)]
+    widths = {shape_key(one): 2 for one in trials}
+    found = cost.estimate(trials, {}, 2, widths, weights=False)
+    assert found.seconds is None
+    assert found.memory == 2 * (cost.PROCESS_BYTES + cost.peak_bytes(trials[-1], 2))
+    assert found.store == sum(cost.store_bytes(one, False) for one in trials)
+    assert [what for what, _ in found.rows()] == ["time", "memory", "disk"]
+    assert found.rows()[0][1] == "not known"
+    assert cost.estimate([], {}, 2, {}, True) == cost.Estimate(cost.START_SECONDS, 0, 0)
+
+
+def test_rates_that_are_known_stay_and_others_follow_what_a_step_consists_of():
+    trials = [trial(delay=d, hidden_size=h) for d in (4, 14, 34, 94) for h in (16, 64, 256)]
+    true = {shape_key(one): price(one) for one in trials}
+    known = dict(list(true.items())[::2])
+    found = cost.interpolate(known, trials)
+    assert found.keys() == true.keys()
+    assert all(found[key] == rate for key, rate in known.items())
+    assert found == pytest.approx(true, rel=0.01)
+
+
+def price(one) -> float:
+    """A made-up rate: calls, elements and multiplications, of training and of the evaluation's share."""
+    elements = one.task.length * one.model.hidden_size * (3 * one.train.batch_size + 10)
+    return 1e-4 + 3e-9 * elements + 2e-11 * elements * one.model.hidden_size
+
+
+def test_a_single_known_rate_is_scaled_and_none_gives_none():
+    trials = [trial(delay=delay) for delay in (4, 94)]
+    found = cost.interpolate({shape_key(trials[0]): 1.0}, trials)
+    assert found[shape_key(trials[1])] == pytest.approx(10)  # 100 steps instead of 10
+    assert cost.interpolate({}, trials) == cost.interpolate({"of another sweep": 1.0}, trials) == {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "about 1 s"),
+        (3.4, "about 4 s"),
+        (47, "about 47 s"),
+        (59.5, "about 1 min"),
+        (99, "about 1 min 40 s"),
+        (601, "about 11 min"),
+        (3599, "about 1 h"),
+        (12345, "about 3 h 26 min"),
+        (360000, "about 100 h"),
+    ],
+)
+def test_times_as_one_says_them(seconds, text):
+    assert cost.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9_960_000, "10 MB"), (1.2e9, "1.2 GB"), (1e13, "10 TB")],
+)
+def test_sizes_as_one_says_them(count, text):
+    assert cost.size(count) == text
