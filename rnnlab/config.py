@@ -11,6 +11,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,14 @@ from rnnlab.engine import EngineSettings
 from rnnlab.registry import registry
 from rnnlab.store import KEYS, StoreSettings, without_password
 from rnnlab.trial import (
+    EMPTY,
     KINDS,
-    SECTIONS,
     BadInput,
     Model,
     Train,
     Trial,
     build,
+    build_part,
     build_spec,
     ignored_by,
     show,
@@ -43,7 +45,7 @@ from rnnlab.trial import (
 
 CHECKOUT = Path(__file__).parents[1]
 ADHOC = "adhoc"  # the MLflow experiment of trials that no experiment file names
-TRIAL_KEYS = (*SECTIONS, "seed")
+TRIAL_KEYS = tuple(EMPTY)
 SETTINGS: Mapping[str, type] = {"store": StoreSettings, "engine": EngineSettings}
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
 DEFAULT_MEMBERS = {"task": "copy", "cell": "elman", "init": "orthogonal"}  # of conf/config.yaml, for messages
@@ -167,65 +169,94 @@ def trials_of(cells: Sequence[Sequence[str]], config: DictConfig, loader: Config
 
     `config` is the sweep's own composed configuration, with the node `hydra`.
     """
-    values = _Values(loader)
-    bases: dict[tuple[str, ...], DictConfig] = {}
+    lines = _Lines(loader)
+    bases: dict[tuple[str, ...], _Base] = {}
     trials: list[Trial] = []
-    problems: dict[str, None] = {}
+    problems: list[str] = []
     for cell in cells:
-        composed = tuple(line for line in cell if not values.is_plain(line))
+        composed = tuple(line for line in cell if lines[line].composed)
         if composed not in bases:
-            bases[composed] = _trial_node(loader.load_sweep_config(config, list(composed)))
-        base = bases[composed].copy()
-        for line in cell:
-            if values.is_plain(line):
-                OmegaConf.update(base, *values.of(line), force_add=True)
-        try:
-            trials.append(trial_of(base))
-        except BadInput as error:
-            problems.update(dict.fromkeys(error.problems))
-    problems.update(dict.fromkeys(_ignored_axes(cells, trials, values)))
+            bases[composed] = _Base(_trial_node(loader.load_sweep_config(config, list(composed))), problems)
+        parts = bases[composed].parts([lines[line] for line in cell if not lines[line].composed])
+        if None not in parts.values():
+            trials.append(Trial(**parts))
+    if not problems:
+        problems += _ignored_axes(cells, trials, lines)
     if problems:
-        raise BadInput(*problems)
+        raise BadInput(*dict.fromkeys(problems))
     return trials
 
 
-class _Values:
-    """The keys and values of overrides, each distinct line parsed once."""
+@dataclass(frozen=True, eq=False)
+class _Line:
+    """What an override sets; each is itself alone, as its value may be a mapping."""
+
+    key: str
+    value: Any
+    section: str  # the part of a trial that the key is in
+    composed: bool  # whether Hydra has to compose: the line does more than to set a value of a trial
+    interpolates: bool  # whether the value depends on other keys
+
+
+class _Lines(dict[str, _Line]):
+    """The meaning of overrides, each distinct line parsed once."""
 
     def __init__(self, loader: ConfigLoader) -> None:
+        super().__init__()
         self.parser = OverridesParser.create(config_loader=loader)
-        self.parsed: dict[str, Override] = {}
 
-    def _override(self, line: str) -> Override:
-        if line not in self.parsed:
-            self.parsed[line] = self.parser.parse_override(line)
-        return self.parsed[line]
-
-    def is_plain(self, line: str) -> bool:
-        """Whether the line sets a value of a trial, so that nothing has to be composed for it."""
-        override = self._override(line)
-        key = override.get_key_element()
+    def __missing__(self, line: str) -> _Line:
+        override = self.parser.parse_override(line)
+        key = override.get_key_element().lstrip("+")
         section = key.split(".")[0]
-        return section in TRIAL_KEYS and key not in KINDS and not override.is_delete() and "@" not in key
+        plain = section in TRIAL_KEYS and key not in KINDS and not override.is_delete() and "@" not in key
+        value = None if override.is_delete() else override.value()
+        self[line] = _Line(key, value, section, not plain, "${" in line)
+        return self[line]
 
-    def of(self, line: str) -> tuple[str, Any]:
-        override = self._override(line)
-        return override.get_key_element().lstrip("+"), override.value()
+
+class _Base:
+    """What trials with the same members have in common: their configuration before values are put in.
+
+    Each part of a trial is built once for the values that decide it, which are those of its own keys: a grid has
+    many cells, but its axes have few values. Only where something refers to other keys do all values decide it.
+    """
+
+    def __init__(self, node: DictConfig, problems: list[str]) -> None:
+        self.node, self.problems = node, problems
+        self.interpolates = "${" in OmegaConf.to_yaml(node)
+        self.built: dict[tuple[str, tuple[_Line, ...]], Any] = {}
+        problems += [unknown_key(str(key), TRIAL_KEYS, _plain(node[key])) for key in node if key not in TRIAL_KEYS]
+
+    def parts(self, values: Sequence[_Line]) -> dict[str, Any]:
+        """Part of a trial -> what these values make of it, None where they are wrong."""
+        entangled = self.interpolates or any(line.interpolates for line in values)
+        found = {}
+        for part in TRIAL_KEYS:
+            deciding = tuple(line for line in values if entangled or line.section == part)
+            if (part, deciding) not in self.built:
+                self.built[part, deciding] = self._build(part, deciding)
+            found[part] = self.built[part, deciding]
+        return found
+
+    def _build(self, part: str, values: Sequence[_Line]) -> Any:
+        node = self.node.copy()
+        for line in values:
+            OmegaConf.update(node, line.key, line.value, force_add=True)
+        return build_part(part, _plain(node.get(part, EMPTY[part])), registry(), self.problems)
 
 
-def _ignored_axes(cells: Sequence[Sequence[str]], trials: Sequence[Trial], values: _Values) -> Iterator[str]:
+def _ignored_axes(cells: Sequence[Sequence[str]], trials: Sequence[Trial], lines: Mapping[str, _Line]) -> Iterator[str]:
     """A line for each axis that no trial of the sweep reads, given its other fields."""
-    if len(trials) != len(cells):  # other problems come first
-        return
     settings: dict[str, set[str]] = {}
-    for cell in cells:
-        for line in filter(values.is_plain, cell):
-            settings.setdefault(values.of(line)[0], set()).add(line)
-    for key, lines in settings.items():
+    for line in dict.fromkeys(itertools.chain.from_iterable(cells)):
+        if not lines[line].composed:
+            settings.setdefault(lines[line].key, set()).add(line)
+    for key, swept in settings.items():
         section, _, name = key.partition(".")
-        if len(lines) > 1 and all(name in ignored_by(getattr(trial, section, None)) for trial in trials):
-            swept = ",".join(sorted(line.partition("=")[2] for line in lines))
-            yield f"{key}={swept}: no trial of this sweep reads it, given the other settings; must be left out"
+        if len(swept) > 1 and all(name in ignored_by(getattr(trial, section, None)) for trial in trials):
+            values = ",".join(sorted(line.partition("=")[2] for line in swept))
+            yield f"{key}={values}: no trial of this sweep reads it, given the other settings; must be left out"
 
 
 def _trial_node(config: DictConfig) -> DictConfig:

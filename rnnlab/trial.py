@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import sys
@@ -118,7 +119,7 @@ class Trial:
     train: Train = Train()
     seed: int = param(0, low=0)
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """The trial's identity: SHA-256 of the canonical JSON of its fields.
 
@@ -154,6 +155,7 @@ class Trial:
 
 KINDS = ("task", "cell", "init")  # sections of a trial that are chosen by name
 SECTIONS = ("task", "model", "cell", "init", "train")
+EMPTY: Mapping[str, Any] = {**{section: {} for section in SECTIONS}, "seed": 0}  # of which `build` takes the defaults
 FREE_IN_STACK = frozenset({"learning_rate", "momentum", "clip_threshold"})  # of `Train`
 
 
@@ -205,22 +207,23 @@ def _digest(identity: Mapping[str, Any]) -> str:
 
 def build(mapping: Mapping[str, Any], registry: Registry) -> Trial:
     """The trial that a nested mapping describes; `BadInput` names every problem at once."""
-    problems: list[str] = []
-    known = (*SECTIONS, "seed")
-    problems += [unknown_key(key, known, value) for key, value in mapping.items() if key not in known]
-    parts: dict[str, Any] = {}
-    for section in SECTIONS:
-        values = mapping.get(section, {})
-        if not isinstance(values, Mapping):
-            problems.append(f"{section}={show(values)}: must be a group of keys")
-        elif section in KINDS:
-            parts[section] = _build_named(section, values, registry[section], problems)
-        else:
-            parts[section] = build_spec({"model": Model, "train": Train}[section], values, section, problems)
-    seed = _coerce("seed", mapping.get("seed", 0), int, Allowed(low=0), problems)
+    problems = [unknown_key(key, list(EMPTY), value) for key, value in mapping.items() if key not in EMPTY]
+    parts = {name: build_part(name, mapping.get(name, empty), registry, problems) for name, empty in EMPTY.items()}
     if problems:
         raise BadInput(*problems)
-    return Trial(seed=seed, **parts)
+    return Trial(**parts)
+
+
+def build_part(name: str, values: Any, registry: Registry, problems: list[str]) -> Any:
+    """The field `name` of a trial, from a mapping (the seed: a number); what is wrong is appended to `problems`."""
+    if name == "seed":
+        return _coerce(name, values, int, Allowed(low=0), problems)
+    if not isinstance(values, Mapping):
+        problems.append(f"{name}={show(values)}: must be a group of keys")
+        return None
+    if name in KINDS:
+        return _build_named(name, values, registry[name], problems)
+    return build_spec({"model": Model, "train": Train}[name], values, name, problems)
 
 
 def _build_named(kind: str, values: Mapping[str, Any], members: Mapping[str, type], problems: list[str]) -> Any:
@@ -235,17 +238,22 @@ def _build_named(kind: str, values: Mapping[str, Any], members: Mapping[str, typ
 def build_spec(cls: type, values: Mapping[str, Any], prefix: str, problems: list[str], owner: str = "") -> Any:
     """An instance of the spec class `cls`; what is wrong is appended to `problems` instead."""
     before = len(problems)
-    types_of = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    declared = _declared(cls)
     coerced = {}
     for key, value in values.items():
-        if key in fields:
-            allowed = fields[key].metadata["allowed"]
-            coerced[key] = _coerce(f"{prefix}.{key}", value, types_of[key], allowed, problems)
+        if key in declared:
+            coerced[key] = _coerce(f"{prefix}.{key}", value, *declared[key], problems)
         else:
-            known = [f"{prefix}.{name}" for name in fields]
+            known = [f"{prefix}.{name}" for name in declared]
             problems.append(unknown_key(f"{prefix}.{key}", known, value, owner))
     return cls(**coerced) if len(problems) == before else None
+
+
+@functools.cache
+def _declared(cls: type) -> dict[str, tuple[Any, Allowed]]:
+    """Field of a spec class -> its type, and what is allowed."""
+    types_of = typing.get_type_hints(cls)
+    return {field.name: (types_of[field.name], field.metadata["allowed"]) for field in dataclasses.fields(cls)}
 
 
 def unknown_key(key: str, known: typing.Sequence[str], value: Any, owner: str = "") -> str:
