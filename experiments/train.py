@@ -15,12 +15,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from rnnlab import config, engine
+from rnnlab import config, engine, overrides
+from rnnlab.explain import HYDRA_ERRORS, explain
 from rnnlab.launch import launch
+from rnnlab.store import without_password
 from rnnlab.store.writer import StoreFailure
 from rnnlab.trial import BadInput
 
-EXPECTED = (BadInput, StoreFailure, *config.HYDRA_ERRORS)  # errors that a line explains; others are ours
+EXPECTED = (BadInput, StoreFailure, *HYDRA_ERRORS)  # errors that a line explains; others are ours
 
 config.register()
 
@@ -29,8 +31,10 @@ config.register()
 def app(settings: DictConfig) -> None:
     """One trial; Hydra calls the launcher instead where there are several."""
     try:
-        store, execution = config.settings_of(settings)
-        status = launch([config.single_trial(settings)], config.experiment_of(HydraConfig.get()), store, execution)
+        trial, (store, execution) = config.all_of(
+            lambda: config.single_trial(settings), lambda: config.settings_of(settings)
+        )
+        status = launch([trial], config.experiment_of(HydraConfig.get()), store, execution)
     except EXPECTED as error:  # Hydra would print the command line beside it
         refuse(error)
     sys.exit(status)
@@ -41,21 +45,17 @@ def refuse(error: BaseException) -> NoReturn:
     if isinstance(error, StoreFailure):
         print(f"{error}; the same command goes on when the cause is gone", file=sys.stderr)
         sys.exit(1)
-    for line in config.explain(error, sys.argv[1:]):
-        print(line, file=sys.stderr)
+    for line in explain(error, sys.argv[1:]):
+        print(without_password(" ".join(line.split("\n"))), file=sys.stderr)
     sys.exit(2)
-
-
-def _is_flag(word: str) -> bool:
-    return word in ("-m", "--multirun") or (word.startswith("--") and "=" in word)
 
 
 def main() -> None:
     """As `app`, for the command line."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors over instead of printing them
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: not _is_flag(word))  # argparse wants them first
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: not word.startswith("-"))  # argparse wants them first
     try:
-        config.refuse_no_choice(sys.argv[1:])
+        overrides.check(sys.argv[1:])
         app()
     except EXPECTED as error:
         refuse(error)

@@ -161,7 +161,7 @@ class Estimate:
     def rows(self) -> list[tuple[str, str]]:
         """As (what, value) pairs, for a table."""
         return [
-            ("time", f"at most {duration(self.seconds)}" if self.seconds is not None else "not known"),
+            ("time", "not known" if self.seconds is None else f"at most {duration(self.seconds)}"),
             ("memory", f"about {size(self.memory)}"),
             ("disk", f"at most {size(self.store)}"),
         ]
@@ -231,19 +231,19 @@ def _parts(trial: Trial) -> np.ndarray:
 
 
 def duration(seconds: float) -> str:
-    """A time as one would say it: "about 1 min 40 s"."""
+    """A time as one would say it: "1 min 40 s"."""
     if seconds < 1:
-        return "about 1 s"
+        return "1 s"
     digits = 10 ** max(0, math.floor(math.log10(seconds)) - 1)  # two digits: it is an estimate
     if seconds <= 59:
-        return f"about {math.ceil(seconds / digits) * digits:.0f} s"
+        return f"{math.ceil(seconds / digits) * digits:.0f} s"
     minutes, rest = divmod(math.ceil(seconds / 10) * 10, 60)
     if minutes < 10:
-        return f"about {minutes} min" + (f" {rest} s" if rest else "")
+        return f"{minutes} min" + (f" {rest} s" if rest else "")
     hours, minutes = divmod(math.ceil(seconds / 60), 60)
     if hours < 10:
-        return "about " + " ".join(f"{count} {unit}" for count, unit in ((hours, "h"), (minutes, "min")) if count)
-    return f"about {math.ceil(seconds / 3600)} h"
+        return " ".join(f"{count} {unit}" for count, unit in ((hours, "h"), (minutes, "min")) if count)
+    return f"{math.ceil(seconds / 3600)} h"
 
 
 def size(count: float) -> str:

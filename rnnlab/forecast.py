@@ -124,7 +124,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def _pair(expected: str, actual: str) -> str:
-    return f"estimated {expected}, was {actual.removeprefix('about ')}"
+    return f"estimated {expected}, was {actual}"
 
 
 def _error(expected: float, actual: float) -> str:

@@ -218,27 +218,30 @@ def build_part(name: str, values: Any, registry: Registry, problems: list[str]) 
     """The field `name` of a trial, from a mapping (the seed: a number); what is wrong is appended to `problems`."""
     if name == "seed":
         return _coerce(name, values, int, Allowed(low=0), problems)
-    if not isinstance(values, Mapping):
-        problems.append(f"{name}={show(values)}: must be a group of keys")
-        return None
     if name in KINDS:
         return _build_named(name, values, registry[name], problems)
     return build_spec({"model": Model, "train": Train}[name], values, name, problems)
 
 
-def _build_named(kind: str, values: Mapping[str, Any], members: Mapping[str, type], problems: list[str]) -> Any:
-    name = str(values.get("name"))
+def _build_named(kind: str, values: Any, members: Mapping[str, type], problems: list[str]) -> Any:
+    if not isinstance(values, Mapping):
+        problems.append(f"{kind}={show(values)}: must be a group of keys")
+        return None
+    name = show(values.get("name"))
     if name not in members:
-        problems.append(f"{kind}={show(name)}: must be one of {', '.join(sorted(members))}")
+        problems.append(f"{kind}={name}: must be one of {', '.join(sorted(members))}")
         return None
     rest = {key: value for key, value in values.items() if key != "name"}
     return build_spec(members[name], rest, kind, problems, owner=f"{kind} {name}")
 
 
-def build_spec(cls: type, values: Mapping[str, Any], prefix: str, problems: list[str], owner: str = "") -> Any:
-    """An instance of the spec class `cls`; what is wrong is appended to `problems` instead."""
+def build_spec(cls: type, values: Any, prefix: str, problems: list[str], owner: str = "") -> Any:
+    """An instance of the spec class `cls`, from a mapping; what is wrong is appended to `problems` instead."""
     before = len(problems)
     declared = _declared(cls)
+    if not isinstance(values, Mapping):
+        problems.append(f"{prefix}={show(values)}: must be a group of keys: {', '.join(declared)}")
+        return None
     coerced = {}
     for key, value in values.items():
         if key in declared:
@@ -266,14 +269,19 @@ def unknown_key(key: str, known: typing.Sequence[str], value: Any, owner: str = 
 
 
 def _coerce(key: str, value: Any, declared: Any, allowed: Allowed, problems: list[str]) -> Any:
-    options = typing.get_args(declared) if isinstance(declared, types.UnionType) else (declared,)
-    if value is None and type(None) in options:
+    kind, optional = _kind(declared)
+    if value is None and optional:
         return None
-    kind = next(option for option in options if option is not type(None))
     converted = _convert(value, kind)
     if converted is None or not allowed.admits(converted):
-        problems.append(f"{key}={show(value)}: must be {_describe(kind, allowed, type(None) in options)}")
+        problems.append(f"{key}={show(value)}: must be {_describe(kind, allowed, optional)}")
     return converted
+
+
+def _kind(declared: Any) -> tuple[type, bool]:
+    """The type of a field's values, and whether null is one more."""
+    options = typing.get_args(declared) if isinstance(declared, types.UnionType) else (declared,)
+    return next(option for option in options if option is not type(None)), type(None) in options
 
 
 def _convert(value: Any, kind: type) -> Any:
@@ -287,6 +295,13 @@ def _convert(value: Any, kind: type) -> Any:
     if kind is int:
         return int(value) if value == int(value) else None
     return float(value) + 0.0  # -0.0 and 0.0 are one value
+
+
+def requirement(cls: type, field: str) -> str:
+    """What a field of a spec accepts, in words: "an integer >= 1, or null"."""
+    declared, allowed = _declared(cls)[field]
+    kind, optional = _kind(declared)
+    return _describe(kind, allowed, optional)
 
 
 def _describe(kind: type, allowed: Allowed, optional: bool) -> str:

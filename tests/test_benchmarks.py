@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import stack, widths
+from benchmarks import planning, stack, widths
 from benchmarks.contenders import CHUNK, QUICK, Peer, Workers, train
 from rnnlab.seeding import generator
 from rnnlab.train import Stack
@@ -149,3 +149,34 @@ def test_the_benchmark_of_widths_lets_one_process_have_all_threads_and_no_other(
         assert process.pools[0].submit(torch.get_num_threads).result() == 2
     with widths.Workers(shape, width, 1, threads=1) as process:
         assert process.pools[0].submit(torch.get_num_threads).result() == 1
+
+
+def test_a_quick_run_of_the_planning_benchmark_measures_both_and_writes_what_it_declares(tmp_path, capsys):
+    output = tmp_path / "planning.json"
+    assert planning.main(["--quick", "--output", str(output)]) == 0
+    report = json.loads(output.read_text())
+    assert set(report) == {"machine", "protocol", "trials", "seconds", "cores_used_by_others", "bar"}
+    assert report["trials"] == 16
+    assert report["bar"]["met"] is None  # a smaller sweep says nothing about it
+    names = ["rnnlab", "rnnlab, 4 trials", "hydra, scaled from 20 cells", "hydra, one cell", "hydra, each further cell"]
+    assert list(report["seconds"]) == names
+    assert all(measured["median"] > 0 for measured in report["seconds"].values())
+    assert "seconds to plan 16 trials" in capsys.readouterr().out
+
+
+def test_the_planning_benchmark_plans_ten_thousand_trials_along_axes_of_values():
+    words = planning.Protocol().words()
+    assert planning.Protocol().trials == 10_000
+    assert [word.partition("=")[0] for word in words[:4]] == [
+        "seed",
+        "task.delay",
+        "init.spectral_radius",
+        "train.clip_threshold",
+    ]
+
+
+def test_a_sweep_that_ends_before_it_trains_is_an_error_of_the_planning_benchmark(monkeypatch, capfd):
+    monkeypatch.setattr(planning, "TINY", ("model.hidden_size=0",))
+    with pytest.raises(RuntimeError, match="ended before it trained"):
+        planning.until_first_step(planning.FEW)
+    assert "model.hidden_size=0: must be an integer >= 1" in capfd.readouterr().err

@@ -1,5 +1,6 @@
 """The train command: what a user types, what it answers, and what it refuses."""
 
+import dataclasses
 import sqlite3
 import subprocess
 import sys
@@ -9,53 +10,175 @@ import pytest
 from stores import QUICK, command_line
 
 from rnnlab import engine
+from rnnlab.engine import EngineSettings
 from rnnlab.frame import MEASURED
+from rnnlab.registry import registry
 from rnnlab.store.reader import Reader
+from rnnlab.sweep import plan
+from rnnlab.trial import Train
 
 EXPERIMENTS = sorted(file.stem for file in Path("conf/experiment").glob("*.yaml"))
-TASK_KEYS = "task.delay, task.symbols, task.alphabet, task.score, task.variant"
+ENGINES = sorted(file.stem for file in Path("conf/engine").glob("*.yaml"))
+BOTH = "task.length, task.delay, task.symbols, task.alphabet, task.score, task.variant"
+UNREAD = "no trial of this sweep reads it, given the other settings; must be left out"
 
-BAD = {  # words -> what the one line must say: the key, the value, what is allowed
-    ("model.hidden_size=-4",): "model.hidden_size=-4: must be an integer >= 1",
-    ("model.hidden_size=1.5",): "model.hidden_size=1.5: must be an integer >= 1",
+
+def keys_of(section, spec):
+    return ", ".join(f"{section}.{field.name}" for field in dataclasses.fields(spec))
+
+
+TASK_KEYS = "task.delay, task.symbols, task.alphabet, task.score, task.variant"
+TRAIN_KEYS, ENGINE_KEYS = keys_of("train", Train), keys_of("engine", EngineSettings)
+TOP = "task, model, cell, init, train, seed, store, engine, experiment"
+MEANT_SIZE = "unknown key; did you mean model.hidden_size? allowed: model.hidden_size"
+UNKNOWN = f"unknown key; allowed: {TOP}"
+MEANT_DELAY = f"unknown key; did you mean task.delay? allowed of task adding or copy: {BOTH}"
+MEANT_STEPS = f"unknown key; did you mean train.max_steps? allowed: {TOP}"
+NO_AXIS = "cannot be swept, is no part of a trial; axes are task, model, cell, init, train, seed"
+ADDING_HAS = "unknown key; allowed of task adding: task.length"
+HYDRAS = f"Hydra's own settings are fixed here, rnnlab has its own launcher; allowed: {TOP}"
+FLAGS = "unknown flag; allowed: -m, --multirun, --config-dir=DIR, --cfg=job, --resolve, --help, --version"
+
+BAD = [  # words, and the whole of the one line: the key, the value, what is allowed
+    # out of range
+    ("model.hidden_size=-4", "model.hidden_size", "-4", "must be an integer >= 1"),
+    ("init.spectral_radius=-1", "init.spectral_radius", "-1", "must be a finite number >= 0"),
+    ("init.spectral_radius=nan", "init.spectral_radius", "nan", "must be a finite number >= 0"),
+    ("init.spectral_radius=inf", "init.spectral_radius", "inf", "must be a finite number >= 0"),
+    ("train.clip_threshold=0", "train.clip_threshold", "0", "must be a finite number > 0, or null"),
+    ("train.momentum=1.5", "train.momentum", "1.5", "must be a finite number >= 0 and <= 1"),
+    ("train.learning_rate=1e400", "train.learning_rate", "inf", "must be a finite number > 0"),
+    ("train.max_steps=1e30", "train.max_steps", "1e+30", "must be an integer >= 1"),
+    ("train.max_steps=9007199254740993", "train.max_steps", "9007199254740993", "must be an integer >= 1"),
+    ("seed=-1", "seed", "-1", "must be an integer >= 0"),
+    ("seed=" + "9" * 400, "seed", "9" * 400, "must be an integer >= 0"),
+    ("engine.workers=0", "engine.workers", "0", "must be an integer >= 1, or null"),
+    ("engine.checkpoint_seconds=-1", "engine.checkpoint_seconds", "-1", "must be a finite number >= 0"),
+    # wrong type
+    ("model.hidden_size=1.5", "model.hidden_size", "1.5", "must be an integer >= 1"),
+    ("model.hidden_size=null", "model.hidden_size", "null", "must be an integer >= 1"),
+    ("task.delay=abc", "task.delay", "abc", "must be an integer >= 1"),
+    ("task.delay=[3]", "task.delay", "[3]", "must be an integer >= 1"),
+    ("task.delay='3'", "task.delay", "3", "must be an integer >= 1"),
+    ("task.delay=???", "task.delay", "???", "must be an integer >= 1"),
+    ("task.delay=${train.optimizer}", "task.delay", "sgd", "must be an integer >= 1"),
+    (
+        "task.delay=${nosuch}",
+        "task.delay",
+        "${nosuch}",
+        "Interpolation key 'nosuch' not found; must be an integer >= 1",
+    ),
+    ("train.learning_rate='0.1'", "train.learning_rate", "0.1", "must be a finite number > 0"),
+    ("train.optimizer=null", "train.optimizer", "null", "must be one of sgd, rmsprop, adam"),
+    ("train.optimizer=adamw", "train.optimizer", "adamw", "must be one of sgd, rmsprop, adam"),
+    ("train=fast", "train", "fast", f"must be a group of keys: {TRAIN_KEYS.replace('train.', '')}"),
+    (
+        "model={hidden:8}",
+        "model.hidden",
+        "8",
+        MEANT_SIZE,
+    ),
+    ("seed=true", "seed", "true", "must be an integer >= 0"),
+    ("seed=", "seed", "", "must be an integer >= 0"),
+    ("engine.workers=two", "engine.workers", "two", "must be an integer >= 1, or null"),
+    ("engine.dry_run=maybe", "engine.dry_run", "maybe", "must be true or false"),
+    ("store.weights=all", "store.weights", "all", "must be one of both, none"),
+    ("cell.nonlinearity=sigmoid", "cell.nonlinearity", "sigmoid", "must be one of tanh, relu, identity"),
+    # unknown groups
+    ("task=nosuch", "task", "nosuch", "must be one of adding, copy"),
+    ("task=null", "task", "null", "must be one of adding, copy"),
+    ("task=../config", "task", "../config", "must be one of adding, copy"),
+    ("task={delay:3}", "task", "{'delay': 3}", "must be one of adding, copy"),
+    ("cell=lstmm", "cell", "lstmm", f"must be one of {', '.join(sorted(registry()['cell']))}"),
+    ("init=gausian", "init", "gausian", f"must be one of {', '.join(sorted(registry()['init']))}"),
+    ("store=nosuch", "store", "nosuch", "must be one of sqlite"),
+    ("engine=nosuch", "engine", "nosuch", f"must be one of {', '.join(ENGINES)}"),
+    ("experiment=nosuch", "experiment", "nosuch", f"must be one of {', '.join(EXPERIMENTS)}"),
+    ("experiment=null", "experiment", "null", f"must be one of {', '.join(EXPERIMENTS)}"),
+    ("experiment=a/b", "experiment", "a/b", f"must be one of {', '.join(EXPERIMENTS)}"),
+    ("experiment=../config", "experiment", "../config", f"must be one of {', '.join(EXPERIMENTS)}"),
+    # unknown keys
     (
         "model.hiden_size=8",
-    ): "model.hiden_size=8: unknown key; did you mean model.hidden_size? allowed: model.hidden_size",
-    ("task=nosuch",): "task=nosuch: must be one of adding, copy",
-    ("cell=lstmm",): "cell=lstmm: must be one of elman",
-    ("experiment=nosuch",): f"experiment=nosuch: must be one of {', '.join(EXPERIMENTS)}",
-    ("task.delay=abc",): "task.delay=abc: must be an integer >= 1",
-    ("task.length=5",): f"task.length=5: unknown key; allowed of task copy: {TASK_KEYS}",
-    ("task=adding", "task.delay=5"): "task.delay=5: unknown key; allowed of task adding: task.length",
-    ("init.spectral_radius=nan",): "init.spectral_radius=nan: must be a finite number >= 0",
-    ("init.spectral_radius=inf",): "init.spectral_radius=inf: must be a finite number >= 0",
-    ("train.clip_threshold=0",): "train.clip_threshold=0: must be a finite number > 0, or null",
-    ("train.optimizer=adamw",): "train.optimizer=adamw: must be one of sgd, rmsprop, adam",
-    ("train=fast",): "train=fast: must be a group of keys",
-    ("seed=true",): "seed=true: must be an integer >= 0",
-    ("engine.workers=0",): "engine.workers=0: must be an integer >= 1, or null",
-    ("store.weights=all",): "store.weights=all: must be one of both, none",
-    ("tsk=copy",): "tsk=copy: unknown key; did you mean task?",
-    ("seed=1,2",): "seed=1,2: several values make a sweep; add -m",
-    ("delay",): "delay: cannot be read",
-    ("seed=range(",): "seed=range(: cannot be read",
-    ("experiment=demo_copy,demo_adding",): "experiment=demo_copy,demo_adding: one named sweep at a time",
-    ("-m", "experiment=demo_copy,demo_adding"): "experiment=demo_copy,demo_adding: cannot be swept, one named sweep at",
-    ("-m", "engine.stack_size=4,8"): "engine.stack_size=4,8: cannot be swept, is no part of a trial",
-    ("-m", "seed=1,2", "seed=3"): "seed: is given 2 times; must be given once",
-    ("-m", "seed=interval(0,3)"): "seed=interval(0,3): must be a list of values",
-    ("-m", "model.hiden_size=8,8"): "model.hiden_size=8: unknown key; did you mean model.hidden_size?",
-    ("-m", "task=copy,nosuch"): "task=nosuch: must be one of adding, copy",
-    ("-m", "seed=range(0)"): "seed=range(0): has no values; must have one or more",
-    ("task=null",): "task=null: must name a member",
-    ("experiment=null",): "experiment=null: must name a member",
-    ("task.delay=3", "task.delay=4"): "task.delay: is given 2 times; must be given once",
-    ("+trian.optimizer=adam",): "trian={'optimizer': 'adam'}: unknown key; did you mean train?",
-    ("seed=" + "9" * 400,): "seed=9999",
-    ("experiment=demo_adding", "+task.delay=3"): "task.delay=3: unknown key; allowed of task adding: task.length",
-    ("-m", "train.optimizer=adam", "train.momentum=0.5,0.9"): "train.momentum=0.5,0.9: no trial of this sweep reads it",
-    ("-m", "train.clip_threshold=null", "train.clip_mode=norm,value"): "train.clip_mode=norm,value: no trial of this",
-}
+        "model.hiden_size",
+        "8",
+        MEANT_SIZE,
+    ),
+    ("trian.max_steps=3", "trian.max_steps", "3", MEANT_STEPS),
+    ("max_steps=3", "max_steps", "3", MEANT_STEPS),
+    ("+trian.optimizer=adam", "trian.optimizer", "adam", f"unknown key; did you mean train.optimizer? allowed: {TOP}"),
+    ("tsk=copy", "tsk", "copy", f"unknown key; did you mean task? allowed: {TOP}"),
+    ("foo=1", "foo", "1", UNKNOWN),
+    ("=3", "", "3", UNKNOWN),
+    ("seed.x=3", "seed.x", "3", f"unknown key; did you mean seed? allowed: {TOP}"),
+    ("train.foo.bar=3", "train.foo.bar", "3", f"unknown key; allowed: {TRAIN_KEYS}"),
+    ("engine.foo=1", "engine.foo", "1", f"unknown key; did you mean engine.mode? allowed: {ENGINE_KEYS}"),
+    ("task@train=copy", "task@train", "copy", f"unknown key; did you mean task? allowed: {TOP}"),
+    ("tâche=1", "tâche", "1", UNKNOWN),
+    (
+        "task.délai=3",
+        "task.délai",
+        "3",
+        MEANT_DELAY,
+    ),
+    ("task.length=5", "task.length", "5", f"unknown key; allowed of task copy: {TASK_KEYS}"),
+    ("task=adding task.delay=5", "task.delay", "5", ADDING_HAS),
+    ("experiment=demo_adding task.delay=3", "task.delay", "3", "is of task copy, not of the task chosen here"),
+    ("task.name=adding", "task.name", "adding", f"unknown key; allowed of task copy: {TASK_KEYS}"),
+    # what cannot be read
+    ("delay", "delay", "", f"unknown key; did you mean task.delay? allowed: {TOP}"),
+    ("seed", "seed", None, "has no value; must be seed=VALUE"),
+    ("seed=range(", "seed", "range(", "the value cannot be read; must be an integer >= 0, in quotes where it is text"),
+    (
+        "train.optimizer=ädam",
+        "train.optimizer",
+        "ädam",
+        "the value cannot be read; must be one of sgd, rmsprop, adam, in quotes where it is text",
+    ),
+    # said twice, added, taken away
+    ("task.delay=3 task.delay=4", "task.delay", None, "is given 2 times; must be given once"),
+    ("-m seed=1,2 seed=3", "seed", None, "is given 2 times; must be given once"),
+    ("+seed=3", "+seed", "3", "the key exists already; must be seed=3"),
+    ("~train", "~train", None, "nothing can be taken away; must be train=VALUE"),
+    ("~train.momentum", "~train.momentum", None, "nothing can be taken away; must be train.momentum=VALUE"),
+    # Hydra's own
+    ("hydra/launcher=basic", "hydra/launcher", "basic", HYDRAS),
+    ("-m hydra/sweeper=basic", "hydra/sweeper", "basic", HYDRAS),
+    ("+hydra.foo=1", "+hydra.foo", "1", HYDRAS),
+    ("hydra.run.dir=x", "hydra.run.dir", "x", HYDRAS),
+    ("--foo=1", "--foo", "1", FLAGS),
+    ("-x", "-x", None, FLAGS),
+    ("--config-dir=/no/such", "--config-dir", "/no/such", "no such folder; must be a folder that exists"),
+    # axes
+    ("seed=1,2", "seed", "1,2", "several values make a sweep; add -m"),
+    ("experiment=a,b", "experiment", "a,b", NO_AXIS.replace("is no part of a trial", "one named sweep at a time")),
+    ("-m experiment=a,b", "experiment", "a,b", NO_AXIS.replace("is no part of a trial", "one named sweep at a time")),
+    ("-m engine.stack_size=4,8", "engine.stack_size", "4,8", NO_AXIS),
+    ("-m foo=1,2", "foo", "1,2", UNKNOWN),
+    ("-m seed=1,a", "seed", "a", "must be an integer >= 0"),
+    ("-m seed=range(0)", "seed", "range(0)", "has no values; must have one or more"),
+    ("-m seed=range(0,9,0)", "seed", "range(0,9,0)", "has no values; must have one or more"),
+    ("-m task=glob(z*)", "task", "glob(z*)", "has no values; must have one or more"),
+    ("-m seed=range(1000000000)", "seed", "range(1000000000)", "has too many values; must have at most 1000000"),
+    ("-m seed=1,range(3)", "seed", "1,range(3)", "must be one list of values or one range(...), not both"),
+    (
+        "-m seed=interval(0,3)",
+        "seed",
+        "interval(0,3)",
+        "must be a list of values, range(...), choice(...) or glob(...)",
+    ),
+    (
+        "-m model.hiden_size=8,9",
+        "model.hiden_size",
+        "8,9",
+        MEANT_SIZE,
+    ),
+    ("-m task=copy,nosuch", "task", "nosuch", "must be one of adding, copy"),
+    ("-m task=copy,adding task.delay=3,5", "task.delay", "3,5", ADDING_HAS),
+    ("-m experiment=demo_copy task=adding", "task.delay", "3,5,8,12,18,27,40,60,90", ADDING_HAS),
+    ("-m train.optimizer=adam train.momentum=0.5,0.9", "train.momentum", "0.5,0.9", UNREAD),
+    ("-m train.clip_threshold=null train.clip_mode=norm,value", "train.clip_mode", "norm,value", UNREAD),
+]
 
 
 @pytest.fixture
@@ -67,17 +190,40 @@ def no_training(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_training")
-@pytest.mark.parametrize("words", BAD, ids=" ".join)
-def test_bad_input_is_refused_in_one_line_before_anything_is_written(words, monkeypatch, tmp_path, capsys):
-    store = tmp_path / "new" / "store.db"
-    status = command_line(monkeypatch, *words, f"store.path={store}")
+@pytest.mark.parametrize(("words", "key", "value", "allowed"), BAD, ids=[row[0][:60] for row in BAD])
+def test_bad_input_is_refused_in_one_line_before_anything_is_written(
+    words, key, value, allowed, monkeypatch, tmp_path, capsys
+):
+    before = sorted(Path.cwd().iterdir())
+    status = command_line(monkeypatch, *words.split(" "), f"store.path={tmp_path / 'new' / 'store.db'}")
     said = capsys.readouterr()
-    assert status == 2
-    assert said.err.startswith(BAD[words])
-    assert said.err.count("\n") == 1
-    assert "Traceback" not in said.err
-    assert said.out == ""
+    assert (status, said.out) == (2, "")
+    assert said.err == (key if value is None else f"{key}={value}") + f": {allowed}\n"
     assert list(tmp_path.iterdir()) == []
+    assert sorted(Path.cwd().iterdir()) == before
+
+
+def test_forty_lines_and_more_are_refused_each_with_its_own_words():
+    assert len(BAD) > 40
+    assert len({words for words, *_ in BAD}) == len(BAD)
+    assert all(allowed for *_, allowed in BAD)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_settings_keys_and_values_that_are_wrong_are_all_named_at_once(monkeypatch, tmp_path, capsys):
+    wrong = ("engine.stack_size=0", "store.weights=all", "train.max_stepz=3", "trian.x=1", "seed=a", "~task", "--foo")
+    assert command_line(monkeypatch, *wrong, f"store.path={tmp_path / 'x.db'}") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert {line.split(":")[0] for line in said} == set(wrong)
+    assert len(said) == len(wrong)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_equal_values_of_an_axis_are_one_trial(monkeypatch, tmp_path):
+    planned = []
+    monkeypatch.setattr(engine._Launch, "run_once", lambda launch: planned.append(plan(launch.trials)))
+    assert command_line(monkeypatch, "-m", "seed=1,1,2", f"store.path={tmp_path / 'x.db'}") == 0
+    assert [trial.seed for trial in planned[0].trials] == [1, 2]
 
 
 @pytest.mark.usefixtures("no_training")
@@ -87,27 +233,126 @@ def test_a_path_that_is_no_address_of_a_database_is_refused(name, monkeypatch, t
     assert capsys.readouterr().err.startswith(f"store.path={name}: must be the path of a file, without ")
 
 
-FILES = {  # content of an experiment file -> what the one line must say
-    "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}\ntrian: {optimizer: adam}": "trian={'optimizer': ",
-    "hydra: {mode: MULTIRUN, sweeper: {params: {seed: [0, -1]}}}": "seed=-1: must be an integer >= 0",
-    "hydra: {mode: MULTIRUN, sweeper: {params: {train.clip_threshold: [null, 0]}}}": "train.clip_threshold=0: must be",
-    "hydra: {mode: MULTIRUN, sweeper: {grids: {seed: '0,1'}}}": "hydra.sweeper.grids={'seed': '0,1'}: must be a list",
-    "hydra: {sweeper: {params: {seed: '0,1'}}}": "experiment=mine: has axes of a sweep, but not hydra.mode",
-    "hydra: {mode: MULTIRUN": "a file in conf/ is not YAML: ",
+SWEEP = "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}\n"
+FILES = {  # content of an experiment file -> the one line; {file} stands for its path
+    # not a mapping in UTF-8
+    b"seed: \xff": "experiment=mine: {file} is not UTF-8 (byte 6); must be UTF-8 text",
+    "- a\n- b": "experiment=mine: {file} holds a list; must map keys to values",
+    "3": "experiment=mine: {file} cannot be read (a single value); must be a file that maps keys to values",
+    "seed: 1\nseed: 2": "experiment=mine: {file} is not YAML (line 3: found duplicate key seed); "
+    "must map keys to values, each key once",
+    "hydra: {mode: MULTIRUN": "experiment=mine: {file} is not YAML (line 3: expected ',' or '}}', but got "
+    "'<stream end>'); must map keys to values, each key once",
+    b"task: {delay: 3}": "experiment=mine: {file} starts otherwise; must start with the line # @package _global_",
+    # keys
+    f"{SWEEP}trian: {{optimizer: adam}}": "trian={{'optimizer': 'adam'}}: unknown key; did you mean train? allowed: "
+    "defaults, task, model, cell, init, train, seed, store, engine, hydra",
+    f"{SWEEP}1: 2": "1=2: unknown key; allowed: defaults, task, model, cell, init, train, seed, store, engine, hydra",
+    f"{SWEEP}train: {{max_stps: 3}}": "train.max_stps=3: unknown key; did you mean train.max_steps? allowed: "
+    + TRAIN_KEYS,
+    f"{SWEEP}engine: {{wrkers: 3}}": "engine.wrkers=3: unknown key; did you mean engine.workers? allowed: "
+    + ENGINE_KEYS,
+    "task: {name: adding}": "task.name=adding: must be chosen under defaults, as - override /task: adding",
+    "task: {length: 3}": f"task.length=3: unknown key; allowed of task copy: {TASK_KEYS}",
+    # values
+    f"{SWEEP}train: 3": "train=3: must be a group of keys",
+    f"{SWEEP}engine: null": "engine=null: must be a group of keys",
+    f"{SWEEP}store: [1]": "store=[1]: must be a group of keys",
+    f"{SWEEP}train: {{max_steps: '3'}}": "train.max_steps=3: must be an integer >= 1",
+    f"{SWEEP}train: {{max_steps: yes}}": "train.max_steps=true: must be an integer >= 1",
+    f"{SWEEP}train: {{max_steps: '${{nosuch}}'}}": "train.max_steps=...: Interpolation key 'nosuch' not found; "
+    "must be an integer >= 1",
+    # defaults
+    "defaults: 3": "defaults=3: must be a list, such as - override /task: adding",
+    "defaults: [nosuch]": "defaults: nosuch: must be override /GROUP: NAME, or one of other",
+    "defaults: [{override /task: nosuch}]": "task=nosuch: must be one of adding, copy",
+    "defaults: [{override /tsk: copy}]": "tsk=copy: unknown key; did you mean task? allowed of defaults: "
+    "task, cell, init, store, engine",
+    "defaults: [{/task: copy}]": "defaults: /task: copy: must be override /task: copy",
+    "defaults: [{override /hydra/launcher: basic}]": "hydra/launcher=basic: must be rnnlab, which trains stacks; "
+    "leave the line out",
+    f"defaults: [{{override /hydra/sweeper: basic}}]\n{SWEEP}": "hydra/sweeper=basic: must be rnnlab, "
+    "which trains stacks; leave the line out",
+    # Hydra's node
+    "hydra: {mode: MULTI}": "hydra.mode=MULTI: must be one of RUN, MULTIRUN",
+    "hydra: {sweper: {}}": "hydra.sweper={{}}: unknown key; did you mean hydra.sweeper? allowed: "
+    "hydra.mode, hydra.sweeper",
+    "hydra: {sweeper: {parms: {}}}": "hydra.sweeper.parms={{}}: unknown key; did you mean hydra.sweeper.params? "
+    "allowed: hydra.sweeper.params, hydra.sweeper.grids",
+    "hydra: {sweeper: {params: [seed]}}": "hydra.sweeper.params=['seed']: must map keys to their values, such as 0,1,2",
+    "hydra: {sweeper: {grids: {seed: '0,1'}}}": "hydra.sweeper.grids={{'seed': '0,1'}}: must be a list of mappings, "
+    "from keys to their values",
+    "hydra: {sweeper: {params: {seed: '0,1'}}}": "experiment=mine: has axes of a sweep, but not hydra.mode; "
+    "must say hydra.mode: MULTIRUN",
+}
+AXES = {  # hydra.sweeper of an experiment file -> the one line
+    "params: {seed: [0, -1]}": "seed=-1: must be an integer >= 0",
+    "params: {seed: []}": "seed=[]: has no values; must have one or more, such as 0,1,2",
+    "params: {seed: ''}": "seed=: must be an integer >= 0",
+    "params: {seed: {a: 1}}": "seed={'a': 1}: has no values; must have one or more, such as 0,1,2",
+    "params: {seed: 'range('}": "seed=range(: the value cannot be read; must be an integer >= 0, "
+    "in quotes where it is text",
+    "params: {train.clip_threshold: [null, 0]}": "train.clip_threshold=0: must be a finite number > 0, or null",
+    "params: {task: 'copy,nosuch'}": "task=nosuch: must be one of adding, copy",
+    "params: {task.length: '5,6'}": f"task.length=5,6: unknown key; allowed of task copy: {TASK_KEYS}",
+    "params: {trian.max_steps: '5,6'}": f"trian.max_steps=5,6: {MEANT_STEPS}",
+    "params: {engine.workers: '1,2'}": f"engine.workers=1,2: {NO_AXIS}",
+    "params: {seed: 'range(10000)', task.delay: 'range(1,1000)'}": "9990000 trials: must be at most 1000000",
+    "params: {seed: '0,1'}, grids: [{seed: '2,3'}]": "seed: stands in hydra.sweeper.params and in "
+    "hydra.sweeper.grids; must stand in one of them",
+    "grids: [{seed: 1, seed: 2}]": None,
+    "grids: [{task: copy}, {task: adding, task.delay: '3,5'}]": f"task.delay=3,5: {ADDING_HAS}",
 }
 
 
-@pytest.mark.usefixtures("no_training")
+@pytest.fixture
+def experiment(tmp_path, monkeypatch, no_training, capsys):
+    """Launch an experiment file with this content; return what it is told."""
+
+    def launch(content):
+        folder = tmp_path / "conf" / "experiment"
+        folder.mkdir(parents=True)
+        (folder / "other.yaml").write_text("# @package _global_\n")
+        file = folder / "mine.yaml"
+        if callable(content):
+            content(file)
+        else:
+            file.write_bytes(content if isinstance(content, bytes) else f"# @package _global_\n{content}\n".encode())
+        before = sorted(Path.cwd().iterdir())
+        words = ("experiment=mine", f"--config-dir={folder.parent}", f"store.path={tmp_path / 'x.db'}")
+        assert command_line(monkeypatch, *words) == 2
+        assert [path.name for path in tmp_path.iterdir()] == ["conf"]
+        assert sorted(Path.cwd().iterdir()) == before
+        said = capsys.readouterr()
+        assert said.out == ""
+        return said.err, file
+
+    return launch
+
+
 @pytest.mark.parametrize("content", FILES)
-def test_a_wrong_experiment_file_is_refused_in_one_line(content, monkeypatch, tmp_path, capsys):
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{content}\n")
-    words = ("experiment=mine", f"--config-dir={tmp_path}", f"store.path={tmp_path / 'x.db'}")
-    assert command_line(monkeypatch, *words) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(FILES[content])
-    assert said.count("\n") == 1
-    assert not (tmp_path / "x.db").exists()
+def test_a_wrong_experiment_file_is_refused_in_one_line(content, experiment):
+    said, file = experiment(content)
+    assert said == FILES[content].format(file=file) + "\n"
+
+
+@pytest.mark.parametrize("sweeper", AXES)
+def test_a_wrong_axis_in_an_experiment_file_is_refused_in_one_line(sweeper, experiment):
+    said, file = experiment(f"hydra: {{mode: MULTIRUN, sweeper: {{{sweeper}}}}}")
+    duplicate = f"experiment=mine: {file} is not YAML (line 2: found duplicate key seed); must map keys to values"
+    assert said == (AXES[sweeper] or f"{duplicate}, each key once") + "\n"
+
+
+@pytest.mark.parametrize("kind", ["broken link", "folder"])
+def test_an_experiment_file_that_cannot_be_opened_is_refused_in_one_line(kind, experiment):
+    said, file = experiment(Path.mkdir if kind == "folder" else lambda file: file.symlink_to("nowhere"))
+    why = "Is a directory" if kind == "folder" else "No such file or directory"
+    assert said == f"experiment=mine: {file} cannot be read ({why}); must be a file that maps keys to values\n"
+
+
+def test_settings_and_trials_of_an_experiment_file_are_refused_together(experiment):
+    said, _ = experiment(SWEEP + "train: {max_steps: -3}\nengine: {workers: 0}")
+    assert {line.split(":")[0] for line in said.splitlines()} == {"train.max_steps=-3", "engine.workers=0"}
 
 
 @pytest.mark.usefixtures("no_training")
@@ -178,7 +423,7 @@ def test_ctrl_c_before_training_ends_with_its_own_status(monkeypatch, store, cap
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rnnlab.config.refuse_no_choice", interrupted)
+    monkeypatch.setattr("rnnlab.overrides.check", interrupted)
     assert command_line(monkeypatch, *QUICK, f"store.path={store}") == engine.INTERRUPTED
 
 

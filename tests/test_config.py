@@ -31,6 +31,28 @@ def expanded(loader, *arguments, params=None, grids=None):
     return config.trials_of(cells, composed(), loader)
 
 
+def test_a_value_that_refers_to_an_axis_follows_it(loader):
+    found = expanded(loader, "task.delay=3,5", "train.max_steps=${task.delay}", "train.eval_every=1,2")
+    course = [(one.task.delay, one.train.max_steps, one.train.eval_every) for one in found]
+    assert course == [(3, 3, 1), (3, 3, 2), (5, 5, 1), (5, 5, 2)]
+
+
+def test_an_axis_may_hold_mappings(loader):
+    found = expanded(loader, "model={hidden_size:8},{hidden_size:9}", "seed=0,1")
+    assert [(one.model.hidden_size, one.seed) for one in found] == [(8, 0), (8, 1), (9, 0), (9, 1)]
+
+
+def test_cells_share_the_parts_that_their_axes_do_not_touch(loader):
+    first, second, third = expanded(loader, "seed=0,1,2")
+    assert first.task is second.task is third.task
+    assert first.train is second.train is third.train
+
+
+def test_more_cells_than_anyone_means_are_refused_before_they_are_made(loader):
+    with pytest.raises(BadInput, match="100000000 trials: must be at most 1000000"):
+        config.grid(["seed=range(10000)", "task.delay=range(1,10001)"], {}, None, loader)
+
+
 @pytest.mark.usefixtures("loader")
 def test_the_configuration_file_states_the_defaults_of_the_specs():
     node = composed()
@@ -88,8 +110,8 @@ def test_an_axis_that_some_trials_read_is_kept(loader):
 @pytest.mark.parametrize(
     ("arguments", "grids", "line"),
     [
-        ((), [{"task.length": "5,6"}], "task.length=5: unknown key; allowed of task copy: "),
-        ((), [{"seed": "1"}, {"nosuch.key": "1,2"}], "nosuch.key=1,2: cannot be swept"),
+        ((), [{"task.length": "5,6"}], "task.length=5,6: unknown key; allowed of task copy: "),
+        ((), [{"seed": "1"}, {"nosuch.key": "1,2"}], "nosuch.key=1,2: unknown key; allowed: "),
         (("train.momentum=0.1,0.2", "train.optimizer=rmsprop"), None, "train.momentum=0.1,0.2: no trial of this sweep"),
     ],
 )

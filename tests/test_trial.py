@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 from typing import Any
 
 import pytest
@@ -198,3 +199,16 @@ def test_a_trial_cannot_be_changed():
         trial().seed = 1
     with pytest.raises(dataclasses.FrozenInstanceError):
         trial().train.learning_rate = 1.0
+
+
+def test_a_key_that_was_worked_out_changes_nothing_else_about_a_trial():
+    one, other = trial(seed=3), trial(seed=3)
+    key = one.key
+    assert one == other
+    assert hash(one) == hash(other)
+    assert repr(one) == repr(other)
+    assert dataclasses.replace(one, seed=4).key == trial(seed=4).key != key
+    assert pickle.loads(pickle.dumps(one)) == other  # noqa: S301
+    assert dataclasses.asdict(one) == dataclasses.asdict(other)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.seed = 5

@@ -30,9 +30,15 @@ class GridSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from rnnlab.config import grid
+        from rnnlab.config import grid, refuse_other_launchers, wrong_settings
+        from rnnlab.trial import BadInput
 
-        cells = grid(arguments, self.params, self.grids, self.hydra_context.config_loader)
+        refuse_other_launchers(self.config.hydra)
+        loader, members = self.hydra_context.config_loader, self.config.hydra.runtime.choices
+        try:
+            cells = grid(arguments, self.params, self.grids, loader, members)
+        except BadInput as error:
+            raise BadInput(*error.problems, *wrong_settings(self.config)) from None
         return self.launcher.launch(cells, initial_job_idx=0)
 
 
@@ -45,11 +51,14 @@ class StackLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from rnnlab.config import experiment_of, resolved, settings_of, trials_of
+        from rnnlab.config import all_of, experiment_of, refuse_other_launchers, resolved, settings_of, trials_of
         from rnnlab.launch import launch
 
-        settings = settings_of(self.config)
-        trials = trials_of(job_overrides, self.config, self.hydra_context.config_loader)
+        refuse_other_launchers(self.config.hydra)
+        loader = self.hydra_context.config_loader
+        settings, trials = all_of(
+            lambda: settings_of(self.config), lambda: trials_of(job_overrides, self.config, loader)
+        )
         status = launch(trials, experiment_of(self.config.hydra), *settings, {"config.yaml": resolved(self.config)})
         if status:
             sys.exit(status)
