@@ -1,6 +1,6 @@
 """How wide a stack should be: models x training steps per second over widths, by shape, on this machine.
 
-    python -m benchmarks.widths             the full protocol, about six minutes
+    python -m benchmarks.widths             the full protocol, a quarter of an hour
     python -m benchmarks.widths --quick     tiny shapes: does it run?
 
 Whole training steps (data, forward, loss, full BPTT, clipping, Adam) of `--workers` processes at once, one thread and
@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -149,23 +150,22 @@ def _train(width: int, steps: int) -> None:
 def measure(protocol: Protocol, shape: Shape, workers: int) -> dict[str, Any]:
     """Models x training steps per second of one shape, by width and round, and how busy the machine was."""
     start, before = time.perf_counter(), spent_by_others()
-    widest, threads, ruled = max(protocol.widths), torch.get_num_threads(), rule(shape, workers)
-    widths = sorted({*protocol.widths, min(ruled, widest)})
+    widest, threads = max(protocol.widths), torch.get_num_threads()
     with (
         Workers(shape, widest, workers, 1) as processes,
         Workers(shape, widest, 1, threads) as threaded,
     ):
-        running = {"workers": (processes, workers, widths), "threads": (threaded, 1, protocol.widths)}
+        running = {"workers": (processes, workers), "threads": (threaded, 1)}
         contenders: dict[str, tuple[Run, int]] = {
             f"{kind} {width}": (functools.partial(those.run, width), count * width)
-            for kind, (those, count, chosen) in running.items()
-            for width in chosen
+            for kind, (those, count) in running.items()
+            for width in protocol.widths
         }
         steps, rates = by_turns(contenders, protocol)
     others = (spent_by_others() - before) / (time.perf_counter() - start)
     return {
         "shape": shape,
-        "rule": min(ruled, widest),
+        "rule": min(rule(shape, workers), widest),
         "steps_per_round": steps,
         "models_per_second": {name: spread(values) for name, values in rates.items()},
         "cores_used_by_others": None if math.isnan(others) else others,
@@ -178,15 +178,18 @@ def rule(shape: Shape, workers: int) -> int:
 
 
 def judged(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The best width by the median over the rounds, and what the rule and all threads lose against it."""
-    medians = {name: measured["median"] for name, measured in row["models_per_second"].items()}
-    best = max((name for name in medians if name.startswith("workers")), key=medians.__getitem__)
-    threads = max((name for name in medians if name.startswith("threads")), key=medians.__getitem__)
+    """The best width by the median over the rounds, and what the rule's width and all threads lose against it."""
+    medians = {
+        kind: {int(name.split()[1]): of["median"] for name, of in row["models_per_second"].items() if kind in name}
+        for kind in ("workers", "threads")
+    }
+    widths, rates = zip(*sorted(medians["workers"].items()), strict=True)
+    at_rule = float(np.interp(math.log(row["rule"]), np.log(widths), rates))  # its width need not be one of them
     return {
-        "best": int(best.split()[1]),
+        "best": widths[rates.index(max(rates))],
         "rule": row["rule"],
-        "regret": 1 - medians[f"workers {row['rule']}"] / medians[best],
-        "threads / workers": medians[threads] / medians[best],
+        "regret": 1 - at_rule / max(rates),
+        "threads / workers": max(medians["threads"].values()) / max(rates),
     }
 
 

@@ -29,12 +29,12 @@ NUMBER = 4  # bytes of a float32
 UPDATE_ROWS = {"sgd": 1, "rmsprop": 2, "adam": 3}  # temporary rows of P numbers that an update makes
 PROCESS_BYTES = 340 * 10**6  # a worker beside its tensors: 275 MB when loaded, and up to 60 that malloc holds back
 
-# Models side by side share the cost of calling torch; speed over the width is flat from about 8 models on, until either
-# bound below is passed by much: then it falls by 20 to 50 % (`benchmarks.widths`).
-LARGEST_TENSOR = (
-    24 * 2**20
-)  # bytes: from 32 MiB on malloc takes blocks from the system anew at each step, whatever it is told
-LARGEST_UPDATE = 64 * 2**20  # bytes that an update passes over: it does nothing else than wait for memory
+# Models side by side share the cost of calling torch. Speed over the width is flat from 2 models (large shapes) or 32
+# (small ones) on, until a bound below is passed: a third less at H=64 for tensors of 38 MiB, elsewhere from 200 MiB on;
+# 30 % less at H=512, where parameters and buffers leave the cache (`benchmarks.widths`). The first bound stays below
+# 32 MiB: larger blocks glibc takes from the system each time. That this is the reason was not shown.
+LARGEST_TENSOR = 20 * 2**20  # bytes
+LARGEST_UPDATE = 64 * 2**20  # bytes that an update passes over
 WIDEST = 64  # wider was not measured; from 32 to 64 models the smallest shape still gains 5 %
 
 # Beside training, measured with two workers on two cores
