@@ -297,9 +297,8 @@ def explain(error: BaseException, arguments: Sequence[str]) -> list[str]:
         group, _, name = found[1].rpartition("/")
         return [f"{group}={name}: must be one of {', '.join(sorted(error.options or ()))}"]
     if isinstance(error, OverrideParseException):
-        return [
-            f"{without_password(error.override or '')}: cannot be read ({error.message.splitlines()[0]}); must be key=value"
-        ]
+        why = error.message.splitlines()[0]
+        return [f"{without_password(error.override or '')}: cannot be read ({why}); must be key=value"]
     if isinstance(error, ConfigCompositionException) and (found := re.search(r"Could not \w+ '([^']+)'", text)):
         return [_explain_unknown(found[1].split("=")[0], arguments)]
     if found := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", text):
