@@ -178,7 +178,9 @@ def test_a_worker_ends_when_the_launching_process_is_gone_or_wants_it(ending, fo
     worker.main(str(folder.root))
     owner.close()
     (spool,) = folder.spools.iterdir()
-    assert [json.loads(line)["step"] for line in spool.read_text().splitlines()] == [0]
+    said = [json.loads(line) for line in spool.read_text().splitlines()]
+    assert [fields["step"] for fields in said if "step" in fields] == [0]
+    assert said[-1]["peak"] > 2**20, "bytes of memory that it held"
     assert len(list(folder.checkpoints.iterdir())) == 1, "it takes down where its trial stands"
 
 
