@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from rnnlab.trial import Trial, shape_key
 
@@ -25,9 +26,15 @@ class Plan:
 
     def axes(self) -> list[str]:
         """The dotted fields in which the trials differ, in the order of a trial's fields."""
+        return list(self.varied)
+
+    @cached_property
+    def varied(self) -> dict[str, list[Any]]:
+        """The axes, and the values that the trials have there; None where a trial lacks the field."""
         columns = [trial.flat() for trial in self.trials]
         names = dict.fromkeys(name for column in columns for name in column)
-        return [name for name in names if len({repr(column.get(name)) for column in columns}) > 1]
+        values = {name: list({repr(v): v for v in (column.get(name) for column in columns)}.values()) for name in names}
+        return {name: found for name, found in values.items() if len(found) > 1}
 
 
 def plan(

@@ -135,6 +135,14 @@ class Trial:
         del identity["train"]["max_steps"]
         return _digest(identity)
 
+    @functools.cached_property
+    def shape(self) -> str:
+        """What `shape_key` returns, worked out once: a plan asks for it many times."""
+        identity = _identity(self)
+        del identity["seed"], identity["init"]
+        identity["train"] = {k: v for k, v in vars(self.train).items() if k not in FREE_IN_STACK}
+        return _digest(identity)
+
     def flat(self) -> dict[str, Any]:
         """Every field under its dotted name; `task`, `cell` and `init` hold the member's name."""
         columns: dict[str, Any] = {}
@@ -175,10 +183,7 @@ def shape_key(trial: Trial) -> str:
     They agree in everything that decides a tensor's shape or the algorithm. Free within a stack
     are the seed, the init, and the fields of `train` in `FREE_IN_STACK`.
     """
-    identity = _identity(trial)
-    del identity["seed"], identity["init"]
-    identity["train"] = {k: v for k, v in vars(trial.train).items() if k not in FREE_IN_STACK}
-    return _digest(identity)
+    return trial.shape
 
 
 def ignored_by(spec: Any) -> frozenset[str]:
