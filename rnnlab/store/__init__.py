@@ -14,7 +14,7 @@ from rnnlab.trial import BadInput, param
 
 RUNS_FOLDER = Path(__file__).parents[2] / "runs"
 DEFAULT_PATH = RUNS_FOLDER / "rnnlab.db"
-LOCK_TIMEOUT = 20.0  # seconds to wait for another process that is writing
+LOCK_TIMEOUT = 60.0  # seconds to wait for another process that is writing
 SQLITE, POSTGRES, SERVER = "sqlite", "postgres", "server"  # the kinds of store
 KEYS = {  # kind -> the keys that conf/store/KIND.yaml has beside the kind
     SQLITE: ("path", "weights"),

@@ -28,6 +28,9 @@ class Kind(Protocol):
     def preparing(self, place: Place) -> AbstractContextManager[None]:
         """Within, MLflow's first client of the store is made; the store is as we need it afterwards."""
 
+    def wait(self, place: Place) -> None:
+        """Return when this process can write."""
+
     def settle(self, place: Place) -> None:
         """What is to be done when a writer has written its last."""
 

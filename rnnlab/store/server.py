@@ -59,6 +59,10 @@ def preparing(place: Place) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
+def wait(place: Place) -> None:
+    """Nothing: the other side sees to it that writers take turns."""
+
+
 def settle(place: Place) -> None:
     """Nothing to do: the server keeps its own journal."""
 

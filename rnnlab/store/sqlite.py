@@ -51,6 +51,17 @@ def preparing(place: Place) -> Iterator[None]:
         raise BadInput(f"{place}: MLflow cannot use it ({error})") from error
 
 
+def wait(place: Place) -> None:
+    """Return when nobody keeps others from writing; raises `sqlite3.Error` where that takes too long.
+
+    MLflow itself gives up after 20 seconds.
+    """
+    if _file(place).exists():
+        with contextlib.closing(connect(_file(place), "rw")) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+
+
 def settle(place: Place) -> None:
     """Make the store one file again, if nobody minds."""
     with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(_file(place), "rw")) as connection:

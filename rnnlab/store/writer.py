@@ -151,6 +151,7 @@ class Writer:
 
         try:
             with self.lock:
+                kind_of(self.place).wait(self.place)
                 yield
         except (MlflowException, sqlite3.Error, OSError, Unreachable) as error:
             raise StoreFailure(f"{self.place}: could not be written ({reason(error)})") from error
