@@ -1,10 +1,13 @@
 """Executing a plan: workers, the folder they share, and what becomes of failures."""
 
+import json
 import os
 import signal
 from dataclasses import replace
 
 import pytest
+import torch
+import yaml
 from builders import bits, trial
 from stores import QUICK, command_line
 
@@ -44,13 +47,14 @@ def leftovers(store):
 def test_results_do_not_depend_on_workers_or_the_size_of_stacks(schema, tmp_path):
     trials = [trial(seed=s, delay=d, spectral_radius=r, **SMALL) for s in range(3) for d in (3, 5) for r in (0.8, 1.1)]
     found = []
-    for name, settings in {"one": {"stack_size": 1}, "two": {"workers": 2}, "all": {"stack_size": 64}}.items():
+    ways = {"one": {"stack_size": 1}, "two": {"workers": 2}, "four": {"workers": 4}, "all": {"stack_size": 64}}
+    for name, settings in ways.items():
         store = tmp_path / f"{name}.db"
         store.write_bytes(schema.read_bytes())
         outcome = run(store, trials, **settings)
         assert outcome.exit_status == 0
         found.append(numbers(store))
-    assert found[0] == found[1] == found[2]
+    assert all(numbers_of == found[0] for numbers_of in found)
     assert found[0][0].count("\n") == 13
 
 
@@ -143,3 +147,38 @@ def test_a_sweep_shows_its_plan_and_its_progress(mode, monkeypatch, store, capsy
     assert "2: 0 finished already, 2 to run" in said.err
     assert "2 exhausted" in said.err
     assert said.out == "adhoc: done; 2 exhausted\n"
+
+
+def test_the_run_of_a_sweep_keeps_where_its_numbers_come_from(monkeypatch, store):
+    words = (*QUICK, "-m", "seed=0,1", "engine=inline", "engine.progress=quiet", f"store.path={store}")
+    assert command_line(monkeypatch, *words) == 0
+    (sweep,) = Reader(store).sweeps().to_dict("records")
+    (folder,) = Reader(store).artifact(sweep, "plan.json").parent.glob("launches/*")
+    kept = {file.name: file.read_text() for file in folder.iterdir()}
+    assert {"command.txt", "config.yaml", "machine.json", "packages.txt"} <= set(kept)
+    assert kept["command.txt"].startswith("python -m experiments.train -m ")
+    assert all(word in kept["command.txt"] for word in QUICK)
+    assert json.loads(kept["machine.json"])["cores"] >= 1
+    assert f"torch=={torch.__version__}" in kept["packages.txt"].splitlines()
+    config = yaml.safe_load(kept["config.yaml"])
+    assert (config["train"]["max_steps"], config["store"]["path"]) == (4, str(store))
+    assert "seed=0,1" in config["sweep"]["words"]
+
+
+def test_a_failure_and_a_result_side_by_side_end_in_a_table_of_failures(monkeypatch, store, capsys):
+    whole = worker.chunks
+
+    def chunks(stack, refill):
+        if any(slot.trial.seed == 1 for slot in stack.slots):
+            raise RuntimeError("the [culprit]")
+        return whole(stack, refill)
+
+    monkeypatch.setattr(worker, "chunks", chunks)
+    words = (*QUICK, "-m", "seed=0,1,2", "engine=inline", "engine.progress=quiet", f"store.path={store}")
+    assert command_line(monkeypatch, *words) == 1
+    said = capsys.readouterr()
+    assert said.out == "adhoc: done; 2 exhausted, 1 failed\n"
+    assert "1 failed" in said.err
+    assert "seed=1" in said.err
+    assert "RuntimeError: the [culprit]" in said.err
+    assert "the same command tries again" in said.err

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -28,7 +29,7 @@ from rnnlab.store import (
 )
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import VIEW_TAG
-from rnnlab.store.writer import Writer
+from rnnlab.store.writer import StoreFailure, Writer
 from rnnlab.trial import BadInput
 
 VIEW_OF_TESTS = """SELECT value FROM experiment_tags JOIN experiments USING (experiment_id)
@@ -147,7 +148,7 @@ def test_a_launch_that_comes_and_goes_does_not_disturb_another(store):
         writer.begin(one, "name", {})
         code = f"""
 from rnnlab.store import StoreSettings
-from rnnlab.store.writer import Writer
+from rnnlab.store.writer import StoreFailure, Writer
 with Writer(StoreSettings({str(store)!r}), "another", dict()):
     pass
 """
@@ -326,3 +327,22 @@ def test_an_unknown_status_is_refused_when_read(store):
     connection.close()
     with pytest.raises(BadInput, match="unknown status dreaming"):
         Reader(store).frame("tests")
+
+
+def test_a_locked_database_is_waited_for(store):
+    one = trial()
+    connection = sqlite3.connect(store, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    free = threading.Timer(0.5, lambda: (connection.rollback(), connection.close()))
+    free.start()
+    write(store, course(one), [one])
+    free.join()
+    assert list(Reader(store).frame("tests")["status"]) == [SOLVED]
+
+
+def test_a_database_that_stays_locked_is_a_failure_in_one_line(store, monkeypatch):
+    monkeypatch.setattr("rnnlab.store.sqlite.LOCK_TIMEOUT", 0.1)
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreFailure, match=r"^store\.path=.*: could not be written \(database is locked\)$"):
+            write(store, [], [])
