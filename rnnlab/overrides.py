@@ -32,7 +32,7 @@ GROUPS = (*KINDS, *SETTINGS, "experiment")  # keys whose value is the name of a 
 STORE_KEYS = list(dict.fromkeys(itertools.chain(*KEYS.values())))  # of any kind of store
 TOP = (*TRIAL_KEYS, *SETTINGS, "experiment")
 DEFAULT_MEMBERS = {"task": "copy", "cell": "elman", "init": "orthogonal"}  # of conf/config.yaml
-FLAGS = ("-m", "--multirun", "--config-dir=DIR", "--cfg=job", "--resolve", "--help", "--version")
+FLAGS = ("-m", "--multirun", "--config-dir=DIR", "--cfg=job", "--help", "--version")
 
 
 def check(arguments: Sequence[str]) -> None:
@@ -185,18 +185,10 @@ def _wrong_members(override: Override, folders: Sequence[Path]) -> Iterator[str]
     files = {file.stem: file for folder in reversed(folders) for file in (folder / group).glob("*.yaml")}
     members = sorted({*registry().get(group, ()), *files})
     for value in _values(override):
-        if group in SETTINGS and isinstance(value, Mapping):
-            yield from _wrong_settings(group, value)
-        elif not isinstance(value, str) or value not in members:
+        if not isinstance(value, str) or value not in members:
             yield f"{group}={show(value)}: must be one of {', '.join(members)}"
         elif value in files:
             yield from wrong_file(group, files[value])
-
-
-def _wrong_settings(group: str, value: Mapping[str, Any]) -> list[str]:
-    problems: list[str] = []
-    build_spec(SETTINGS[group], value, group, problems)
-    return problems
 
 
 def _wrong_flag(word: str) -> Iterator[str]:

@@ -37,7 +37,7 @@ MEANT_STEPS = f"unknown key; did you mean train.max_steps? allowed: {TOP}"
 NO_AXIS = "cannot be swept, is no part of a trial; axes are task, model, cell, init, train, seed"
 ADDING_HAS = "unknown key; allowed of task adding: task.length"
 HYDRAS = f"Hydra's own settings are fixed here, rnnlab has its own launcher; allowed: {TOP}"
-FLAGS = "unknown flag; allowed: -m, --multirun, --config-dir=DIR, --cfg=job, --resolve, --help, --version"
+FLAGS = "unknown flag; allowed: -m, --multirun, --config-dir=DIR, --cfg=job, --help, --version"
 
 BAD = [  # words, and the whole of the one line: the key, the value, what is allowed
     # out of range
@@ -92,6 +92,7 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ("cell=lstmm", "cell", "lstmm", f"must be one of {', '.join(sorted(registry()['cell']))}"),
     ("init=gausian", "init", "gausian", f"must be one of {', '.join(sorted(registry()['init']))}"),
     ("store=nosuch", "store", "nosuch", "must be one of postgres, server, sqlite"),
+    ("engine={workers:0}", "engine", "{'workers': 0}", f"must be one of {', '.join(ENGINES)}"),
     ("engine=nosuch", "engine", "nosuch", f"must be one of {', '.join(ENGINES)}"),
     ("experiment=nosuch", "experiment", "nosuch", f"must be one of {', '.join(EXPERIMENTS)}"),
     ("experiment=null", "experiment", "null", f"must be one of {', '.join(EXPERIMENTS)}"),
@@ -148,6 +149,8 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ("hydra.run.dir=x", "hydra.run.dir", "x", HYDRAS),
     ("--foo=1", "--foo", "1", FLAGS),
     ("-x", "-x", None, FLAGS),
+    ("--resolve", "--resolve", None, FLAGS),
+    ("--cfg=hydra", "--cfg", "hydra", "must be --cfg=job"),
     ("--config-dir=/no/such", "--config-dir", "/no/such", "no such folder; must be a folder that exists"),
     # axes
     ("seed=1,2", "seed", "1,2", "several values make a sweep; add -m"),
