@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui report test check bench clean
+.PHONY: help install demo ui report test check bench drill clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +43,10 @@ check: $(READY) ## lint and types
 
 bench: $(READY) ## stacked training against torch.nn.RNN, on this machine
 	$(BIN)/python -m benchmarks.stack
+
+drill: $(READY) ## kill a sweep 50 times, fill its disk, lock its database; nothing may be lost (20 minutes)
+	$(BIN)/python -m benchmarks.kills
+	$(BIN)/python -m benchmarks.hardships
 
 clean: ## remove .venv and caches; keeps runs/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
