@@ -55,6 +55,7 @@ SWEEP = (
     "engine.checkpoint_seconds=0.1",
     "engine.progress=quiet",
 )
+KILLS = 50
 START_LIMIT = 60.0  # seconds until workers must have begun
 END_LIMIT = 20.0  # seconds until workers must have ended whose launch is gone
 
@@ -66,10 +67,12 @@ class Sweep:
         self.store = store
         self.command = [sys.executable, "-m", "experiments.train", *words, f"store.path={store}"]
         self.sweeps = sqlite_place(store).sweeps
+        self.earlier: set[str] = set()  # names of the folders of earlier launches
 
     @contextlib.contextmanager
     def launched(self) -> Iterator[subprocess.Popen[bytes]]:
         """The launching process, in a group of its own; what is left of it is ended."""
+        self.earlier = {folder.name for folder in launches(self.sweeps)}
         with tempfile.TemporaryFile() as said:
             process = subprocess.Popen(  # noqa: S603
                 self.command, cwd=ROOT, stdout=said, stderr=said, start_new_session=True
@@ -83,10 +86,12 @@ class Sweep:
                 said.seek(0)
                 self.said = said.read().decode(errors="replace")
 
-    def workers(self) -> list[int]:
-        """The process ids of the workers that live."""
+    def workers(self, of_all: bool = False) -> list[int]:
+        """The process ids of the workers that live, of this launch or of all."""
         found = []
         for folder in launches(self.sweeps):
+            if folder.name in self.earlier and not of_all:
+                continue
             for lock in folder.live_workers():
                 with contextlib.suppress(OSError, ValueError):
                     found.append(json.loads(lock.read_text())["pid"])
@@ -95,7 +100,9 @@ class Sweep:
     def positions(self) -> dict[str, int]:
         """Trial key -> step of its last record, of the trials that are in training."""
         steps: dict[str, int] = {}
-        for spool in self.sweeps.glob("launches/*/spool/*.jsonl"):
+        for spool in sorted(self.sweeps.glob("launches/*/spool/*.jsonl")):
+            if spool.parent.parent.name in self.earlier:
+                continue
             with contextlib.suppress(OSError):
                 for line in spool.read_bytes().split(b"\n")[:-1]:
                     record = json.loads(line)
@@ -137,7 +144,7 @@ def kill_once(sweep: Sweep, chance: random.Random, target: str) -> dict[str, obj
 def _until_ended(sweep: Sweep) -> float:
     """The seconds until the workers of a killed launch have ended; infinite where some do not."""
     began = time.monotonic()
-    while sweep.workers():
+    while sweep.workers(of_all=True):
         if time.monotonic() - began > END_LIMIT:
             return math.inf
         time.sleep(0.01)
@@ -175,8 +182,8 @@ def compare(store: Path, reference: Path) -> list[str]:
 def main() -> int:
     """The exit status: 0 where all is as it should be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--kills", type=int, default=KILLS)
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -184,6 +191,8 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         folder = chosen.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         report = drill(folder, chosen.kills, chosen.steps, random.Random(chosen.seed))  # noqa: S311
+    if chosen.kills >= KILLS and int(str(report["in_mid_training"])) < 0.8 * chosen.kills:
+        report["problems"] = [*list(report["problems"]), "too few kills in mid-training"]  # type: ignore[call-overload]
     chosen.results.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps({name: value for name, value in report.items() if name != "each"}, indent=1))
     return 1 if report["problems"] else 0
@@ -203,9 +212,10 @@ def drill(folder: Path, kills: int, steps: int, chance: random.Random) -> dict[s
     with sweep.launched() as process:
         status = process.wait()
     problems = [] if status == 0 else [f"the last launch ended with {status}: {sweep.said}"]
-    left = sweep.workers()
+    left = sweep.workers(of_all=True)
     problems += [f"worker {pid} is left" for pid in left]
     slowest = max(float(str(kill["seconds_until_workers_ended"])) for kill in each)
+    problems += [f"{path} is left" for path in sweep.sweeps.rglob("*") if path.name not in ("launches", "checkpoints")]
     problems += ["workers went on without their launch"] if math.isinf(slowest) else []
     undisturbed = Sweep(folder / "whole.db", words)
     with undisturbed.launched() as process:

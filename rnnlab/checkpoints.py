@@ -65,6 +65,11 @@ class Checkpoints:
         replace_synced(self.path(key), file.read_bytes())
         sync_folder(self.folder)
 
+    def tidy(self) -> None:
+        """Remove what a killed process left half-written."""
+        for draft in self.folder.glob("*.tmp"):
+            draft.unlink(missing_ok=True)
+
     def drop(self, key: str) -> None:
         """Forget where a trial stands."""
         self.path(key).unlink(missing_ok=True)
@@ -78,11 +83,20 @@ def read(file: Path) -> Stored:
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a mapping
         course = json.loads(header["course"])
         stored = Stored(Checkpoint(course, tensors), header["key"], header["numerics"], float(header.get("seconds", 0)))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise Unusable(f"cannot be read ({type(error).__name__}: {error})") from error
     if not isinstance(course, dict):
         raise Unusable("cannot be read (its header is not that of a checkpoint)")
     return stored
+
+
+def is_intact(file: Path) -> bool:
+    """Whether the file is there and whole, as far as its header tells."""
+    try:
+        with safe_open(file, framework="pt"):
+            return True
+    except (SafetensorError, FileNotFoundError):
+        return False
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
@@ -107,6 +121,12 @@ def replace_synced(file: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise
+
+
+def sync_file(file: Path) -> None:
+    """Return when what is in a file survives a loss of power."""
+    with file.open("rb") as content:
+        os.fsync(content.fileno())
 
 
 def sync_folder(folder: Path) -> None:

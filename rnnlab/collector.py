@@ -12,7 +12,7 @@ from rnnlab.model import parameter_count
 from rnnlab.progress import Display
 from rnnlab.record import FAILED, Record
 from rnnlab.spool import Folder, SpoolReader
-from rnnlab.store.writer import Writer
+from rnnlab.store.writer import HEARTBEAT_EVERY, Writer
 from rnnlab.trial import Trial
 
 FLUSH = 2.0  # seconds between batches of writes to the store, at least
@@ -61,6 +61,7 @@ class Collector:
         self.spool = SpoolReader(folder)
         self.trials = {trial.key: trial for trial in trials}
         self.continues = continues
+        self.given = list(outcome.notes)  # told already
         self.ended: set[str] = set()
         self.steps: dict[str, int] = {}  # trial key -> step of its last record, of those that run
         self.due = 0.0  # when the next batch is written
@@ -78,13 +79,14 @@ class Collector:
             return
         began = time.monotonic()
         self.writer.flush()
-        self.due = now + max(FLUSH, (time.monotonic() - began) / FLUSH_SHARE)
+        self.due = now + min(max(FLUSH, (time.monotonic() - began) / FLUSH_SHARE), HEARTBEAT_EVERY)
 
     def collect(self) -> None:
         """Take note of all records that are new."""
         for record, weights in self.spool.new():
             self._note(record, weights)
-        self.outcome.notes, self.outcome.peaks = list(self.spool.notes), self.spool.peaks
+        self.outcome.notes = [*self.given, *self.spool.notes]
+        self.outcome.peaks = self.spool.peaks()
         self.display.refresh()
 
     def note_lost(self, reason: str) -> None:
@@ -96,6 +98,8 @@ class Collector:
         key, outcome = record.key, self.outcome
         if key in self.writer.written or key in self.ended:  # by this launch, before it was cut off
             self.ended.add(key)
+            return
+        if key not in self.trials:  # of a folder that is recovered: it cannot be built any more
             return
         if key not in self.writer.open:
             trial = self.trials[key]

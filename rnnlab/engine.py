@@ -6,7 +6,7 @@ A launcher (`rnnlab.processes`) does nothing but keep workers at work on the lau
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,11 +18,11 @@ from filelock import FileLock
 
 from rnnlab import provenance
 from rnnlab.collector import Collector, Outcome
-from rnnlab.forecast import Forecast, Resources, resources
+from rnnlab.forecast import Forecast, Resources, counted, resources
 from rnnlab.processes import LAUNCHERS, Interrupts
-from rnnlab.progress import DISPLAYS, Display, print_table
+from rnnlab.progress import DISPLAYS, Display, print_table, tell
 from rnnlab.record import FAILED
-from rnnlab.recovery import abandoned, live, recover
+from rnnlab.recovery import abandoned, live, recover, tidy
 from rnnlab.spool import Folder, Work, new_folder
 from rnnlab.store import StoreSettings, place_of
 from rnnlab.store.kinds import kind_of
@@ -31,7 +31,8 @@ from rnnlab.store.writer import StoreFailure, Writer
 from rnnlab.survey import MODES, Start, Survey
 from rnnlab.trial import Trial, param, show
 
-WAIT = 1.0  # seconds between looks at the trials that another launch trains
+WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between looks at the trials that another launch trains
+MANY = 1000  # launches that come to their end while this one begins
 INTERRUPTED = 128 + signal.SIGINT  # exit status, as a shell reports Ctrl-C
 
 
@@ -67,8 +68,10 @@ def run(
     launch.resources(trials)
     if settings.dry_run or settings.mode == "read_only":
         return launch.look()
-    while launch.run_once():
-        time.sleep(WAIT)
+    try:
+        launch.run()
+    except OSError as error:
+        raise StoreFailure(f"{place.sweeps}: could not be written ({error.strerror or error})") from error
     return launch.outcome
 
 
@@ -94,6 +97,7 @@ class _Launch:
         self.is_sweep = len(trials) > 1
         self.launcher = settings.launcher if self.is_sweep else "inline"  # a single trial puts no other at risk
         self.rounds = 0
+        self.cut_off = False  # whether the folder is left to the next launch
 
     def look(self) -> Outcome:
         """Show the plan and its cost, and change nothing."""
@@ -104,8 +108,21 @@ class _Launch:
             self.outcome.missing = len(start.planned.trials) - len(start.planned.finished)
         return self.outcome
 
-    def run_once(self) -> bool:
-        """Train what is to be trained now; return whether other launches have trials that are worth waiting for."""
+    def run(self) -> None:
+        """Train what is to be trained, and wait for what other launches train: should they end early, it is left."""
+        start = self._run_once()
+        waits = 0
+        while start.planned.elsewhere and not self.outcome.interrupted:
+            if not waits and self.settings.progress != "quiet":
+                tell(f"waiting for {counted(len(start.planned.elsewhere), 'trial')} of another launch")
+            waits += 1
+            time.sleep(min(WAIT * waits, LONGEST_WAIT))
+            start = self.survey.start(self.mode)
+            if start.planned.pending or abandoned(self.sweeps) or not start.planned.elsewhere:
+                start = self._run_once()
+
+    def _run_once(self) -> Start:
+        """Train what is to be trained now."""
         start, folder, owner = self._open()
         with owner:
             forecast = self._forecast(start) if self.is_sweep else None
@@ -118,21 +135,24 @@ class _Launch:
             print_table("", forecast.against(self.outcome), self.settings.progress)
         self.rounds += 1
         self.mode = "resume" if self.mode == "force" else self.mode  # what others left is not forced
-        return bool(start.planned.elsewhere) and not self.outcome.interrupted
+        return start
 
     def _open(self) -> tuple[Start, Folder, IO[str]]:
         """Plan, and register what this launch will train, so that no other launch trains it."""
         self.sweeps.mkdir(parents=True, exist_ok=True)
-        while True:
-            recover(self.sweeps, self.store)
+        for _ in range(MANY):
+            self.outcome.notes += recover(self.sweeps, self.store)
             with FileLock(self.place.lock):
                 if abandoned(self.sweeps):
                     continue  # another launch came to its end just now
+                tidy(self.sweeps)
                 start = self.survey.start(self.mode)
                 work = self._work(start)  # before anything is changed: it may be refused
                 self.survey.prepare(start, self.mode)
+                self.outcome.notes += start.notes()
                 folder = new_folder(self.sweeps)
                 return start, folder, folder.create(work)
+        raise StoreFailure(f"{self.sweeps}: what earlier launches left cannot be removed")
 
     def resources(self, trials: Sequence[Trial]) -> Resources:
         """What these trials may use; raises `BadInput` where that is too little."""
@@ -174,16 +194,16 @@ class _Launch:
         mode = self.settings.progress if self.is_sweep else "quiet"
         with (
             Display(mode, work.trials, len(start.planned.finished), self.experiment) as display,
-            Interrupts(folder, display.tell) as interrupts,
+            Interrupts(folder, display.tell, self.launcher == "inline") as interrupts,
         ):
             collector = Collector(folder, work.trials, work.continues, writer, display, outcome)
             try:
                 with contextlib.closing(LAUNCHERS[self.launcher](folder, work.workers)) as at_work:
                     collector.collect_while(at_work)
-            except KeyboardInterrupt:
-                interrupts.received = interrupts.received or signal.SIGINT
-            except OSError as error:
-                raise StoreFailure(f"{folder.root}: could not be written ({error.strerror or error})") from error
+            except KeyboardInterrupt:  # anywhere, even between two writes: the next launch sees what is whole
+                outcome.signal = interrupts.received or signal.SIGINT
+                self.cut_off = True
+                return
             collector.collect()
             outcome.signal = interrupts.received
             if not outcome.interrupted:
@@ -191,9 +211,12 @@ class _Launch:
 
     def _close(self, folder: Folder) -> None:
         """Remove the folder of the launch; the logs stay where something failed."""
+        if self.cut_off:
+            return
+        os.sync()  # the store is safe before the folder goes
         if self.outcome.statuses[FAILED]:
             self.outcome.kept_folder = _keep_logs(folder)
-        shutil.rmtree(folder.root, ignore_errors=True)
+        folder.remove()
 
     def _show(self, start: Start, forecast: Forecast | None) -> None:
         if self.is_sweep or self.settings.dry_run:

@@ -59,6 +59,8 @@ def _line_of_trial(
 def _line_of_sweep(experiment: str, outcome: Outcome, execution: engine.EngineSettings) -> str:
     if execution.dry_run:
         return f"{experiment}: a dry run, nothing was trained or written"
+    if execution.mode == "failed" and not outcome.statuses:
+        return f"{experiment}: done; no trial of this sweep has failed"
     if outcome.missing:
         return f"{experiment}: {outcome.missing} trials have no result, and engine.mode=read_only trains none"
     already = f" ({outcome.skipped} were in the store already)" if outcome.skipped else ""

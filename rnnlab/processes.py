@@ -62,10 +62,10 @@ def local(folder: Folder, workers: int) -> Generator[None]:
                 jobs += [_start(folder) for _ in range(_bury(folder))]
             if any(not job.done() for job in jobs) or folder.live_workers():
                 continue
-            if stopping or folder.is_done() or folder.trace() == trace:
+            if stopping or folder.is_done() or folder.trace() <= trace:
                 return
             trace = folder.trace()
-            jobs = [_start(folder)]
+            jobs = [_start(folder) for _ in range(workers)]
     finally:
         end(folder, lambda: all(job.done() for job in jobs), GRACE)
 
@@ -111,13 +111,14 @@ def end(folder: Folder, are_done: Callable[[], bool], grace: float) -> None:
 class Interrupts:
     """What Ctrl-C and a request to end mean while trials train; a context manager.
 
-    The first lets the workers end at their next chunk border, where they write checkpoints; the second ends them now
-    (`KeyboardInterrupt`).
+    The first lets the workers end at their next chunk border, where they write checkpoints; the second ends them now.
+    Only where the worker is this process (`inline`), or at the third, does that take a `KeyboardInterrupt`.
     """
 
-    def __init__(self, folder: Folder, tell: Callable[[str], None]) -> None:
-        self.folder, self.tell = folder, tell
+    def __init__(self, folder: Folder, tell: Callable[[str], None], inline: bool) -> None:
+        self.folder, self.tell, self.inline = folder, tell, inline
         self.received: int | None = None  # the number of the first signal
+        self.count = 0
 
     def __enter__(self) -> Interrupts:
         self.before = {}
@@ -130,9 +131,12 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
         if self.received is not None:
             self.folder.kill_workers()
-            raise KeyboardInterrupt
+            if self.inline or self.count > 2:
+                raise KeyboardInterrupt
+            return
         self.received = number
         with contextlib.suppress(OSError):
             self.folder.stop.touch()

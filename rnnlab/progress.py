@@ -132,6 +132,11 @@ def print_table(title: str, rows: Iterable[tuple[str, str]], mode: str) -> None:
     console.print(table)
 
 
+def tell(text: str) -> None:
+    """A line on stderr."""
+    Console(stderr=True, highlight=False).print(escape(text))
+
+
 def summary(statuses: Mapping[str, int]) -> str:
     """Counts by outcome: "12 solved, 3 exhausted"."""
     return ", ".join(f"{statuses[name]} {name}" for name in COLOURS if statuses.get(name)) or "nothing"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
+from rnnlab.checkpoints import Checkpoints
 from rnnlab.collector import Collector, Outcome
 from rnnlab.processes import end
 from rnnlab.progress import Display
-from rnnlab.spool import Folder
+from rnnlab.spool import Folder, Work
 from rnnlab.store import StoreSettings
 from rnnlab.store.writer import Writer
 
@@ -31,27 +33,46 @@ def abandoned(sweeps: Path) -> list[Folder]:
     return [folder for folder in launches(sweeps) if folder.owner_is_gone()]
 
 
-def recover(sweeps: Path, store: StoreSettings) -> None:
-    """Bring to the store what abandoned launches trained, and remove their folders."""
+def tidy(sweeps: Path) -> None:
+    """Remove what launches left that were killed while they made or removed their folder.
+
+    To be called with the lock of the store, which is held while a folder is made.
+    """
+    for left in (sweeps / "launches").glob(".*"):
+        shutil.rmtree(left, ignore_errors=True)
+    Checkpoints(sweeps / "checkpoints").tidy()
+
+
+def recover(sweeps: Path, store: StoreSettings) -> list[str]:
+    """Bring to the store what abandoned launches trained, and remove their folders; what a person should know."""
+    notes = []
     for folder in abandoned(sweeps):
         owner = folder.adopt()
         if owner is None:
+            if not folder.owner.exists():  # not whole any more
+                folder.remove()
             continue  # another launch recovers it
         with owner:
+            folder.stop.touch()  # before workers are looked for: one may start late
             end(folder, lambda: True, GRACE)
-            _import(folder, store, {other.name for other in live(sweeps)})
-            shutil.rmtree(folder.root, ignore_errors=True)
+            try:
+                plan = folder.read_plan()
+            except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+                kept = sweeps / "unreadable" / folder.name
+                notes.append(f"what a launch left cannot be read ({error}); it is kept in {kept}")
+                folder.remove(kept)
+                continue
+            _import(folder, plan, store, {other.name for other in live(sweeps)})
+            folder.remove()
+    return notes
 
 
-def _import(folder: Folder, store: StoreSettings, at_work: set[str]) -> None:
+def _import(folder: Folder, plan: Work, store: StoreSettings, at_work: set[str]) -> None:
     """Write the records of a launch to the store; what is there already stays as it is."""
-    try:
-        plan = folder.read_plan()
-    except (ValueError, KeyError, TypeError):  # of another version of rnnlab
-        return
     with (
         Writer(store, plan.experiment, plan.tags, launch=folder.name, live=at_work) as writer,
         Display("quiet", plan.trials, 0, plan.experiment) as display,
     ):
         collector = Collector(folder, plan.trials, plan.continues, writer, display, Outcome())
         collector.collect()
+    os.sync()  # the store is safe before the folder goes

@@ -18,6 +18,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -28,10 +29,10 @@ from io import FileIO
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from rnnlab.checkpoints import write_tensors
-from rnnlab.record import Record
+from rnnlab.checkpoints import is_intact, replace_synced, sync_file, sync_folder, write_tensors
+from rnnlab.record import RUNNING, Record
 from rnnlab.registry import registry
-from rnnlab.trial import Trial, build
+from rnnlab.trial import BadInput, Trial, build
 
 VERSION = 1  # of the layout of a folder and its plan
 
@@ -54,10 +55,15 @@ class Work:
 
     @classmethod
     def of_json(cls, text: str) -> Work:
+        """The work that `to_json` wrote, without trials that cannot be built any more; raises `ValueError`."""
         fields = json.loads(text)
-        if fields.pop("version", None) != VERSION:
+        if not isinstance(fields, dict) or fields.pop("version", None) != VERSION:
             raise ValueError("the plan of a launch by another version of rnnlab")
-        return cls(**fields | {"trials": [build(mapping, registry()) for mapping in fields["trials"]]})
+        trials = []
+        for mapping in fields["trials"]:
+            with contextlib.suppress(BadInput):  # its task was changed since
+                trials.append(build(mapping, registry()))
+        return cls(**fields | {"trials": trials})
 
 
 class Folder:
@@ -85,9 +91,19 @@ class Folder:
         self.checkpoints.mkdir(exist_ok=True)
         owner = draft.owner.open("w")
         fcntl.flock(owner, fcntl.LOCK_EX)
-        draft.plan.write_text(work.to_json())
+        replace_synced(draft.plan, work.to_json().encode())
         draft.root.rename(self.root)
+        sync_folder(self.root.parent)
         return owner
+
+    def remove(self, keep_as: Path | None = None) -> None:
+        """Take the folder away in one step, and then apart; or keep it, elsewhere."""
+        gone = keep_as or self.root.with_name(f".gone-{self.name}")
+        gone.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.root.rename(gone)
+            if keep_as is None:
+                shutil.rmtree(gone, ignore_errors=True)
 
     def read_plan(self) -> Work:
         return Work.of_json(self.plan.read_text())
@@ -126,8 +142,8 @@ class Folder:
         return ended == len(self.read_plan().trials)
 
     def trace(self) -> int:
-        """A number that grows whenever a worker gets anywhere: the bytes of claims and records."""
-        return sum(file.stat().st_size for folder in (self.claims, self.spools) for file in folder.iterdir())
+        """A number that grows when a trial ends or an attempt fails: the bytes of the claims that nobody holds."""
+        return sum(file.stat().st_size for file in self.claims.iterdir())
 
 
 def is_locked(file: Path) -> bool:
@@ -142,13 +158,14 @@ def is_locked(file: Path) -> bool:
 
 @contextlib.contextmanager
 def worker_lock(folder: Folder) -> Iterator[str]:
-    """Within, this process counts as a worker of the launch; gives the worker's name."""
-    name = f"worker-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    file = folder.workers / f"{name}.lock"
-    with file.open("w") as lock:
+    """Within, this process counts as a worker of the launch; gives the worker's name, by which workers are in order."""
+    name = f"{time.monotonic_ns():020d}-{os.getpid()}"
+    draft, file = folder.workers / f".{name}", folder.workers / f"{name}.lock"
+    with draft.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         lock.flush()
+        draft.rename(file)  # locked before anybody looks
         try:
             yield name
         finally:
@@ -177,6 +194,7 @@ class Claims:
         self.folder = folder
         self.log = log
         self.held: dict[str, FileIO] = {}
+        self.lengths: dict[str, int] = {}  # of their files when they were taken
         self.attempts: dict[str, list[Attempt]] = {}  # trial key -> earlier attempts, of the trials that are held
 
     def take(self, key: str) -> bool:
@@ -192,7 +210,7 @@ class Claims:
         if text.endswith(DONE):
             claim.close()
             return False
-        self.held[key], self.attempts[key] = claim, _attempts(text)
+        self.held[key], self.lengths[key], self.attempts[key] = claim, len(text), _attempts(text)
         return True
 
     def begin(self, keys: Sequence[str]) -> None:
@@ -202,23 +220,24 @@ class Claims:
 
     def release(self, key: str) -> None:
         """Give up the claim of a trial that another attempt may take up as if this one had not been."""
-        claim = self.held.pop(key)
-        with claim, contextlib.suppress(OSError):  # a full disk refuses to write, and is no attempt's fault
-            claim.truncate(0)
-            claim.writelines(_line(attempt) for attempt in self.attempts.pop(key))
+        with self.held.pop(key) as claim:
+            claim.truncate(self.lengths.pop(key))
+        del self.attempts[key]
 
     def release_failed(self, error: str) -> None:
         """Give up all claims, as an error was raised in the stack."""
         attempt = Attempt(len(self.held), self.log, error)
         for key in list(self.held):
-            self.attempts[key].append(attempt)
+            self.held[key].truncate(self.lengths[key])
+            self.held[key].write(_line(attempt))
+            self.lengths[key] += len(_line(attempt))
             self.release(key)
 
     def release_done(self, key: str) -> None:
         """Give up the claim of a trial that has ended."""
         with self.held.pop(key) as claim:
             claim.write(DONE)
-        del self.attempts[key]
+        del self.attempts[key], self.lengths[key]
 
     def close(self) -> None:
         """Give up all claims."""
@@ -232,8 +251,11 @@ def _line(attempt: Attempt) -> bytes:
 
 def _attempts(text: bytes) -> list[Attempt]:
     """The attempts in a claim's file; a line that a dying process left unfinished is none."""
-    lines = text.split(b"\n")[:-1]
-    return [Attempt(*json.loads(line)) for line in lines]
+    found = []
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError, TypeError):
+            found.append(Attempt(*json.loads(line)))
+    return found
 
 
 class SpoolWriter:
@@ -242,6 +264,8 @@ class SpoolWriter:
     def __init__(self, folder: Folder, worker: str, numerics: str) -> None:
         self.weights = folder.weights
         self.numerics = numerics
+        self.unsynced: list[Path] = []  # files of parameters
+        self.peak = folder.workers / f"{worker}.peak"
         self.file = (folder.spools / f"{worker}.jsonl").open("a")
 
     def append(self, record: Record) -> None:
@@ -250,7 +274,9 @@ class SpoolWriter:
             file = self.weights / record.key / ("final.safetensors" if record.ended else "initial.safetensors")
             file.parent.mkdir(exist_ok=True)
             described = {"key": record.key, "numerics": self.numerics, "course": json.dumps(record.course)}
-            write_tensors(file, record.weights, described | {"step": str(record.step)})
+            described |= {"step": str(record.step), "seconds": repr(record.measured.get("seconds", 0.0))}
+            write_tensors(file, record.weights, described)
+            self.unsynced.append(file)
             fields["weights"] = str(file.relative_to(self.weights))
         self._write(fields)
 
@@ -260,10 +286,15 @@ class SpoolWriter:
 
     def note_peak(self, count: int) -> None:
         """The most memory that this process has held, in bytes."""
-        self._write({"peak": count})
+        self.peak.write_text(str(count))
 
     def sync(self) -> None:
-        """Return when all that was appended survives a loss of power."""
+        """Return when all that was appended, and the parameters with it, survive a loss of power."""
+        for file in self.unsynced:
+            sync_file(file)
+        for folder in {file.parent for file in self.unsynced}:
+            sync_folder(folder)
+        self.unsynced.clear()
         os.fsync(self.file.fileno())
 
     def close(self) -> None:
@@ -281,13 +312,12 @@ def _fields(record: Record) -> dict[str, Any]:
 
 
 class SpoolReader:
-    """Reads the records of all workers, each once, and gathers what else they say."""
+    """Reads the records of all workers, each once and in their order, and gathers what else they say."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.offsets: dict[Path, int] = {}
         self.notes: dict[str, None] = {}  # in their order, each once
-        self.peaks: list[int] = []  # bytes, of each worker that has ended
 
     def new(self) -> Iterator[tuple[Record, Path | None]]:
         """The records since the last call, each with the file of its parameters."""
@@ -297,18 +327,28 @@ class SpoolReader:
                 for line in file:
                     if not line.endswith(b"\n"):  # still being written, or left by a worker that was killed
                         break
-                    yield from self._decode(json.loads(line))
+                    yield from self._decode(line)
                     self.offsets[spool] = self.offsets.get(spool, 0) + len(line)  # after: it was dealt with
 
-    def _decode(self, fields: dict[str, Any]) -> Iterator[tuple[Record, Path | None]]:
+    def peaks(self) -> list[int]:
+        """Bytes of memory that each worker has held at most, of those that have ended."""
+        return [int(file.read_text() or 0) for file in self.folder.workers.glob("*.peak")]
+
+    def _decode(self, line: bytes) -> Iterator[tuple[Record, Path | None]]:
+        """The record in a line; none where a loss of power took it, or the parameters that belong to it."""
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            return
         if "note" in fields:
             self.notes[fields["note"]] = None
             return
-        if "peak" in fields:
-            self.peaks.append(fields["peak"])
-            return
         weights = fields.pop("weights")
-        yield Record(**fields), self.folder.weights / weights if weights else None
+        file = self.folder.weights / weights if weights else None
+        if file is None or is_intact(file):
+            yield Record(**fields), file
+        elif fields["status"] == RUNNING:
+            yield Record(**fields), None
 
 
 def new_folder(sweeps: Path) -> Folder:

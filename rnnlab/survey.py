@@ -30,6 +30,12 @@ class Start:
     run_ids: Mapping[str, str]  # trial key -> run, of the trials that are finished
     resumed: frozenset[str] = frozenset()  # keys of the trials that go on from a checkpoint
     ends: Mapping[str, runs.Row] = field(default_factory=dict)  # trial key -> run of a smaller budget that it goes on
+    dropped: Mapping[str, str] = field(default_factory=dict)  # trial key -> why its checkpoint is of no use
+
+    def notes(self) -> list[str]:
+        """What a person should know."""
+        told = {key: why for key, why in self.dropped.items() if key not in self.ends}
+        return [f"the checkpoint of trial {key[:12]} {why}: the trial starts again" for key, why in told.items()]
 
     def counts(self) -> str:
         """How many trials are in which state: "8: 3 finished already, 5 to run"."""
@@ -48,7 +54,7 @@ class Start:
 
 
 class Survey:
-    """Looks at a store and at the launches on it, and changes nothing but checkpoints, in `prepare`."""
+    """Looks at a store and at the launches on it; `prepare` alone changes anything, and only checkpoints."""
 
     def __init__(self, trials: Sequence[Trial], place: Place) -> None:
         self.trials, self.place = trials, place
@@ -64,16 +70,19 @@ class Survey:
         if mode == "force":
             return Start(planned, run_ids)
         left = self.checkpoints.keys()
-        resumed = frozenset(trial.key for trial in planned.pending if trial.key in left and self._is_own(trial.key))
+        begun = runs.unended(known, provenance.numerics())
+        found = {t.key: self._problem(t, begun.get(t.key)) for t in planned.pending if t.key in left}
+        resumed = frozenset(key for key, problem in found.items() if not problem)
         fresh = [trial for trial in planned.pending if trial.key not in resumed]
-        return Start(planned, run_ids, resumed, dict(self._continued(fresh, runs.exhausted(known))))
+        ends = dict(self._continued(fresh, runs.exhausted(known)))
+        return Start(planned, run_ids, resumed, ends, {key: why for key, why in found.items() if why})
 
     def prepare(self, start: Start, mode: str) -> None:
         """Put the checkpoints in place from which trials go on, and none where they start again."""
         self.checkpoints.folder.mkdir(exist_ok=True)
-        if mode == "force":
-            for trial in start.planned.pending:
-                self.checkpoints.drop(trial.key)
+        unused = [trial.key for trial in start.planned.pending] if mode == "force" else start.dropped
+        for key in (*unused, *(start.planned.finished & self.checkpoints.keys())):
+            self.checkpoints.drop(key)
         for key, row in start.ends.items():
             self.checkpoints.copy(key, Reader(self.place).artifact(row, END))
 
@@ -88,16 +97,39 @@ class Survey:
     def _elsewhere(self, known: pd.DataFrame) -> set[str]:
         """The keys of trials that other launches train now."""
         folders = live(self.place.sweeps)
-        planned = {trial.key for folder in folders for trial in folder.read_plan().trials}
+        planned: set[str] = set()
+        for folder in folders:
+            with contextlib.suppress(FileNotFoundError):  # it has just ended
+                planned |= {trial.key for trial in folder.read_plan().trials}
         return planned | runs.busy(known, {folder.name for folder in folders})
 
-    def _is_own(self, key: str) -> bool:
-        """Whether the checkpoint is that of an interrupted trial; one that cannot be read is left to the worker."""
+    def _problem(self, trial: Trial, begun: runs.Row | None) -> str:
+        """Why the trial cannot go on from its checkpoint; "" where it can.
+
+        The store must hold its curve up to there, or the curve would have a hole: a checkpoint outlives a run that
+        somebody deletes, and records that a loss of power took.
+        """
         try:
-            stored = self.checkpoints.load(key)
-        except Unusable:
-            return True
-        return stored is not None and stored.key == key
+            stored = self.checkpoints.load(trial.key)
+        except Unusable as error:
+            return str(error)
+        if stored is None or stored.key != trial.key:
+            return "is that of a smaller budget"
+        if stored.numerics != provenance.numerics():
+            return f"was computed under other numerics ({stored.numerics})"
+        if not continues(trial, stored.checkpoint):
+            return "does not fit the trial"
+        return (
+            ""
+            if begun and self._covers(begun, trial, stored.checkpoint.course["step"])
+            else "has no curve in the store"
+        )
+
+    def _covers(self, run: runs.Row, trial: Trial, step: int) -> bool:
+        """Whether a run has every evaluation up to a step."""
+        points = Reader(self.place).curves(run["run_id"])
+        evaluated = set(points.loc[points["key"] == "eval/loss", "step"])
+        return evaluated.issuperset(range(0, step + 1, trial.train.eval_every))
 
     def _continued(
         self, trials: Iterable[Trial], ends: Mapping[str, Sequence[runs.Row]]

@@ -64,6 +64,8 @@ def work(folder: Folder) -> Generator[None]:
         contextlib.closing(SpoolWriter(folder, name, provenance.numerics())) as spool,
         contextlib.closing(Claims(folder.claims, _log_of_this_process())) as claims,
     ):
+        if not is_wanted(folder):  # a launch that recovers this folder asks for that before it looks for workers
+            return
         try:
             yield from _Worker(plan, spool, claims, Checkpoints(folder.checkpoints)).work()
         finally:
@@ -197,7 +199,8 @@ class _Worker:
     def _resume(self, trial: Trial) -> Checkpoint | None:
         """Where the trial stands; a checkpoint that cannot be used is dropped, with a note."""
         try:
-            stored = self.checkpoints.load(trial.key)
+            with _disk_errors():
+                stored = self.checkpoints.load(trial.key)
             if stored is None:
                 return None
             if stored.numerics != self.numerics:

@@ -1,6 +1,5 @@
 """What interrupted, failed and exhausted trials become: every number is that of an undisturbed run."""
 
-import contextlib
 import json
 import os
 import random
@@ -198,29 +197,88 @@ def test_what_a_launch_left_is_brought_to_the_store_and_goes_on(borders, store, 
     assert len(Reader(store).trials()) == 4
 
 
-def test_a_launch_that_was_killed_while_it_wrote_is_completed(store, monkeypatch, undisturbed):
-    trials = [trial(**SMALL, seed=s) for s in range(2)]
+@pytest.mark.parametrize("call", [1, 2, 3])
+@pytest.mark.parametrize("name", ["create_run", "log_batch", "set_terminated"])
+def test_a_launch_that_was_killed_while_it_wrote_is_completed(name, call, store, monkeypatch, undisturbed):
+    from mlflow import MlflowClient
+
+    trials = [trial(**SMALL, seed=s) for s in range(3)]
     expected = undisturbed(trials)
-    for name in ("log_batch", "set_terminated", "create_run"):
-        for count in (1, 2, 3, 5):
-            left = [count]
+    whole, calls = getattr(MlflowClient, name), []
 
-            def killed(self, *args, whole=None, left=left, **kwargs):
-                left[0] -= 1
-                if not left[0]:
-                    raise Interrupted
-                return whole(self, *args, **kwargs)
+    def killed(*args, **kwargs):
+        calls.append(name)
+        if len(calls) == call:
+            raise Interrupted
+        return whole(*args, **kwargs)
 
-            from mlflow import MlflowClient
-
-            whole = getattr(MlflowClient, name)
-            with monkeypatch.context() as patched, contextlib.suppress(Interrupted):
-                patched.setattr(MlflowClient, name, lambda self, *a, w=whole, k=killed, **b: k(self, *a, whole=w, **b))
-                run(store, trials)
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, name, killed)
+        with pytest.raises(Interrupted):
+            run(store, trials)
     assert run(store, trials).exit_status == 0
     assert numbers(store) == expected
-    assert len(Reader(store).trials()) == 2
+    assert len(Reader(store).trials()) == 3
     assert set(Reader(store).trials()["mlflow_status"]) == {"FINISHED"}
+
+
+def test_a_folder_that_was_half_removed_does_not_stop_the_next_launch(store):
+    left = new_folder(sqlite_place(store).sweeps).root
+    for name in (left, left.with_name(".gone-x"), left.with_name(".draft")):
+        (name / "claims").mkdir(parents=True)
+    assert run(store, [trial(**SMALL)]).exit_status == 0
+    assert list(left.parent.iterdir()) == []
+
+
+def test_a_checkpoint_without_its_curve_in_the_store_is_not_used(store, monkeypatch, undisturbed):
+    one = trial(**SMALL)
+    expected = undisturbed([one])
+    interrupt_after(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        run(store, [one])
+    monkeypatch.undo()
+    run(store, [trial(**SMALL, seed=5)])  # brings what was left to the store
+    from mlflow import MlflowClient
+
+    runs = Reader(store).trials().set_index("key")["run_id"]
+    MlflowClient(sqlite_place(store).uri).delete_run(runs[one.key])
+    outcome = run(store, [one])
+    assert outcome.notes == [
+        f"the checkpoint of trial {one.key[:12]} has no curve in the store: the trial starts again"
+    ]
+    assert numbers(store)[1][one.key] == expected[1][one.key]
+
+
+def test_a_plan_of_which_a_trial_cannot_be_built_any_more_is_recovered_all_the_same(store, monkeypatch, undisturbed):
+    trials = [trial(**SMALL, seed=s) for s in range(2)]
+    expected = undisturbed(trials)
+    interrupt_after(monkeypatch, 5)  # the two have ended, the third has begun
+    monkeypatch.setattr("rnnlab.collector.Collector.collect", lambda self: None)
+    with pytest.raises(Interrupted):
+        run(store, [*trials, trial(**SMALL | {"max_steps": 6}, seed=2)])
+    monkeypatch.undo()
+    (folder,) = (sqlite_place(store).sweeps / "launches").iterdir()
+    plan = json.loads((folder / "plan.json").read_text())
+    plan["trials"][2]["task"] = {"name": "a task that was renamed"}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    outcome = run(store, trials)
+    assert outcome.skipped == 2
+    assert numbers(store)[1] == expected[1]
+
+
+def test_a_plan_that_cannot_be_read_is_set_aside_with_a_note(store, monkeypatch, undisturbed):
+    one = trial(**SMALL)
+    expected = undisturbed([one])
+    interrupt_after(monkeypatch, 1)
+    with pytest.raises(Interrupted):
+        run(store, [one])
+    monkeypatch.undo()
+    (folder,) = (sqlite_place(store).sweeps / "launches").iterdir()
+    (folder / "plan.json").write_text("")
+    outcome = run(store, [one])
+    assert "cannot be read" in outcome.notes[0]
+    assert (sqlite_place(store).sweeps / "unreadable" / folder.name / "spool").is_dir()
+    assert numbers(store) == expected
 
 
 def test_a_launch_leaves_to_another_what_that_one_trains(store, monkeypatch):
@@ -329,14 +387,15 @@ def test_a_larger_budget_goes_on_where_the_smaller_one_ended(first, store, monke
     assert all((folder / f"{name}.safetensors").exists() for folder in kept for name in ("initial", "final"))
 
 
-def test_a_larger_budget_that_is_interrupted_goes_on_all_the_same(store, monkeypatch, undisturbed):
+@pytest.mark.parametrize("borders", [0, 1])
+def test_a_larger_budget_that_is_interrupted_goes_on_all_the_same(borders, store, monkeypatch, undisturbed):
     small, large = trial(**SMALL | {"max_steps": 4}), trial(**SMALL | {"max_steps": 14})
     expected = undisturbed([large])
     run(store, [small])
-    interrupt_after(monkeypatch, 1)
+    interrupt_after(monkeypatch, borders)
     monkeypatch.setattr("rnnlab.collector.Collector.collect", lambda self: None)
     with pytest.raises(Interrupted):
-        run(store, [large], experiment="more")
+        run(store, [large], experiment="more", checkpoint_seconds=0)
     monkeypatch.undo()
     run(store, [large], experiment="more")
     assert numbers(store, "more")[1] == expected[1]

@@ -166,7 +166,7 @@ with worker_lock(Folder(Path({str(folder.root)!r}))):
 def test_a_worker_ends_when_the_launching_process_is_gone_or_wants_it(ending, folder, monkeypatch):
     monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
     owner = folder.create(work(*(trial(**SMALL, seed=s) for s in range(2)), stack_size=1))
-    wanted = iter([True, False])
+    wanted = iter([True, True, False])
     is_wanted = worker.is_wanted
 
     def looked_at(folder):  # the wish comes while the first chunk is trained
@@ -180,7 +180,8 @@ def test_a_worker_ends_when_the_launching_process_is_gone_or_wants_it(ending, fo
     (spool,) = folder.spools.iterdir()
     said = [json.loads(line) for line in spool.read_text().splitlines()]
     assert [fields["step"] for fields in said if "step" in fields] == [0]
-    assert said[-1]["peak"] > 2**20, "bytes of memory that it held"
+    (peak,) = SpoolReader(folder).peaks()
+    assert peak > 2**20, "bytes of memory that it held"
     assert len(list(folder.checkpoints.iterdir())) == 1, "it takes down where its trial stands"
 
 
@@ -191,3 +192,34 @@ def test_a_worker_that_starts_too_late_does_nothing(folder, monkeypatch):
         worker.main(str(folder.root))
     assert list(folder.spools.iterdir()) == []
     assert os.listdir(folder.checkpoints) == []  # noqa: PTH208
+
+
+def test_a_folder_goes_in_one_step(folder, monkeypatch):
+    folder.create(work(trial())).close()
+    monkeypatch.setattr("rnnlab.spool.shutil.rmtree", lambda *_, **__: None)  # killed here
+    folder.remove()
+    assert not folder.root.exists()
+    folder.remove()  # again, by another launch
+
+
+def test_spools_are_read_in_the_order_of_their_workers(folder):
+    folder.create(work(trial())).close()
+    names = []
+    for step in range(3):
+        with worker_lock(folder) as name, contextlib.closing(SpoolWriter(folder, name, "here")) as writer:
+            writer.append(Record("k", step, RUNNING))
+            names.append(name)
+    assert names == sorted(names)
+    assert [record.step for record, _ in SpoolReader(folder).new()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("status", "left"), [(RUNNING, 1), (SOLVED, 0)])
+def test_a_record_whose_parameters_were_lost_does_not_end_a_trial(status, left, folder):
+    folder.create(work(trial())).close()
+    with contextlib.closing(SpoolWriter(folder, "w", "here")) as writer:
+        writer.append(Record("k", 0, status, weights={"W": torch.arange(3.0)}))
+    (file,) = folder.weights.rglob("*.safetensors")
+    for damage in (lambda: file.write_bytes(b""), file.unlink):
+        damage()
+        records = list(SpoolReader(folder).new())
+        assert [weights for _, weights in records] == [None] * left

@@ -43,7 +43,7 @@ SEES = {
     "collector": "trial record model progress spool store",
     "survey": "trial train sweep checkpoints provenance spool store recovery",
     "forecast": "trial sweep cost calibrate processes collector store survey",
-    "recovery": "progress spool store processes collector",
+    "recovery": "progress checkpoints spool store processes collector",
     "engine": "trial record store progress provenance spool processes collector recovery survey forecast",
     "config_file": "trial",
     "overrides": "trial registry engine store config_file",

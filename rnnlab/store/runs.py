@@ -31,9 +31,13 @@ def failed(runs: pd.DataFrame) -> set[str]:
     return set(newest.loc[newest["status"] == FAILED, "key"]) - set(finished(runs))
 
 
-def unended(runs: pd.DataFrame) -> dict[str, Row]:
-    """Trial key -> the newest run (column -> value) that has not come to a result."""
-    left = runs[runs["status"].isin((RUNNING, FAILED))].drop_duplicates("key", keep="last").astype(object)
+def unended(runs: pd.DataFrame, numerics: str | None) -> dict[str, Row]:
+    """Trial key -> the newest run (column -> value) without a result, of those under these numerics.
+
+    The points of runs under others are not those of this machine.
+    """
+    left = runs[runs["status"].isin((RUNNING, FAILED)) & (runs["numerics"].isna() | (runs["numerics"] == numerics))]
+    left = left.drop_duplicates("key", keep="last").astype(object)
     return {row["key"]: row for row in left.where(left.notna(), None).to_dict("records")}
 
 
@@ -74,7 +78,7 @@ def owner_lives(row: Row, live: Collection[str]) -> bool:
     if row["launch"] in live:
         return True
     beat = pd.to_numeric(row["heartbeat"], errors="coerce")
-    if pd.isna(beat) or time.time() - beat > HEARTBEAT_LIMIT:
+    if pd.isna(beat) or abs(time.time() - beat) > HEARTBEAT_LIMIT:
         return False
     return row["host"] != socket.gethostname() or _process_lives(row["pid"])
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 from filelock import FileLock
 
+from rnnlab.frame import MEASURED
 from rnnlab.record import AT_THE_END, FAILED, RUNNING, Record
 from rnnlab.store import (
     ATTEMPT_TAG,
@@ -109,7 +110,7 @@ class Writer:
             self.experiment = experiment
             self._mend(live)
             known = self.reader.trials()
-        self.unended = runs.unended(known)
+        self.unended = runs.unended(known, self.tags.get(NUMERICS_TAG))
         mine = known[(known["launch"] == launch) & (known["status"] != RUNNING)]
         self.written = dict(zip(mine["key"], mine["run_id"], strict=True))  # by this launch, before it was cut off
 
@@ -197,8 +198,6 @@ class Writer:
         tags = {KIND_TAG: TRIAL, KEY_TAG: trial.key, PREFIX_TAG: trial.prefix_key, STATUS_TAG: RUNNING}
         tags |= {**self.tags, SHAPE_TAG: shape_key(trial), HEARTBEAT_TAG: _now()}
         left = self.unended.get(trial.key)
-        if left is not None and left["numerics"] not in (None, self.tags.get(NUMERICS_TAG)):
-            left = None  # its points would not be those of this one
         with self._writing():
             if left is None:
                 run = self.client.create_run(self.experiment_id, tags={**tags, ATTEMPT_TAG: "1"}, run_name=name)
@@ -225,7 +224,7 @@ class Writer:
         """Begin the trial's run with what another run recorded where both evaluate, and with its initial parameters."""
         run = self.open[trial.key]
         points = self.reader.curves(run_id)
-        points = points[(points["step"] % trial.train.eval_every == 0) & ~points["key"].isin(AT_THE_END)]
+        points = points[(points["step"] % trial.train.eval_every == 0) & ~points["key"].isin((*AT_THE_END, *MEASURED))]
         run.points += list(zip(points["key"], points["value"], points["step"], strict=True))
         self._write_points(run)
         if self.keeps_weights:
@@ -257,9 +256,9 @@ class Writer:
 
     def _sign_of_life(self) -> dict[str, str]:
         """The tags that say that this process is at work, where it is time to write them again."""
-        if time.time() - self.beat < HEARTBEAT_EVERY:
+        if time.monotonic() - self.beat < HEARTBEAT_EVERY:
             return {}
-        self.beat = time.time()
+        self.beat = time.monotonic()
         return {HEARTBEAT_TAG: _now()}
 
     def _end(self, record: Record) -> None:
