@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.kills import Sweep, compare
 
@@ -41,7 +42,7 @@ LOCKED = 30.0  # seconds
 SMALL_DISK = "2500k"
 
 
-def run(sweep: Sweep, meanwhile: Callable[[subprocess.Popen[bytes]], None] = lambda process: None) -> dict[str, object]:
+def run(sweep: Sweep, meanwhile: Callable[[subprocess.Popen[bytes]], None] = lambda process: None) -> dict[str, Any]:
     """Launch a sweep and let something happen to it; how it ended and what it said."""
     began = time.monotonic()
     with sweep.launched() as process:
@@ -57,7 +58,7 @@ def until_training(sweep: Sweep, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.01)
 
 
-def full_disk(folder: Path) -> tuple[Sweep, list[dict[str, object]]]:
+def full_disk(folder: Path) -> tuple[Sweep, list[dict[str, Any]]]:
     """A disk that is too small, and later is not."""
     disk = folder / "disk"
     disk.mkdir()
@@ -68,7 +69,7 @@ def full_disk(folder: Path) -> tuple[Sweep, list[dict[str, object]]]:
     return sweep, [*launches, run(sweep)]
 
 
-def locked_database(folder: Path) -> tuple[Sweep, list[dict[str, object]]]:
+def locked_database(folder: Path) -> tuple[Sweep, list[dict[str, Any]]]:
     """Another program holds the database for 30 seconds while trials train."""
     sweep = Sweep(folder / "store.db", WORDS)
 
@@ -81,7 +82,7 @@ def locked_database(folder: Path) -> tuple[Sweep, list[dict[str, object]]]:
     return sweep, [run(sweep, lock), run(sweep)]
 
 
-def read_only_store(folder: Path) -> tuple[Sweep, list[dict[str, object]]]:
+def read_only_store(folder: Path) -> tuple[Sweep, list[dict[str, Any]]]:
     """A sweep is interrupted, and the store is made read-only before the next launch."""
     sweep = Sweep(folder / "store.db", WORDS)
     launches = [run(sweep, lambda process: (until_training(sweep, process), process.send_signal(signal.SIGTERM))[0])]
@@ -91,7 +92,7 @@ def read_only_store(folder: Path) -> tuple[Sweep, list[dict[str, object]]]:
     return sweep, [*launches, run(sweep)]
 
 
-def garbage_checkpoints(folder: Path) -> tuple[Sweep, list[dict[str, object]]]:
+def garbage_checkpoints(folder: Path) -> tuple[Sweep, list[dict[str, Any]]]:
     """A sweep is killed; of its checkpoints one half is truncated and the other overwritten with noise."""
     sweep = Sweep(folder / "store.db", WORDS)
     launches = [run(sweep, lambda process: (_until_checkpoints(sweep, process), os.killpg(process.pid, 9))[0])]
@@ -105,7 +106,26 @@ def _until_checkpoints(sweep: Sweep, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.01)
 
 
-HARDSHIPS = (full_disk, locked_database, read_only_store, garbage_checkpoints)
+# What befalls the sweep -> how its launches must end
+HARDSHIPS = {full_disk: [1, 0], locked_database: [0, 0], read_only_store: [143, 2, 0], garbage_checkpoints: [-9, 0]}
+
+
+def misbehaviour(hardship: Callable[..., object], launches: list[dict[str, Any]]) -> list[str]:
+    """What of the launches is not as it should be."""
+    wanted = HARDSHIPS[hardship]
+    problems = []
+    if [launch["status"] for launch in launches] != wanted:
+        problems.append(f"the launches must end with {wanted}")
+    problems += [
+        f"not one line: {launch['said']}"
+        for launch in launches
+        if launch["status"] in (1, 2) and len(launch["said"]) != 1
+    ]
+    if hardship is locked_database and launches[0]["seconds"] < LOCKED:
+        problems.append("the lock did not hold anybody up")
+    if hardship is garbage_checkpoints and not any("the trial starts again" in line for line in launches[-1]["said"]):
+        problems.append("nobody was told of the checkpoints")
+    return problems
 
 
 def mount(*words: str) -> None:
@@ -133,8 +153,7 @@ def main() -> int:
             with place() as other:
                 sweep, launches = hardship(other)
                 problems = compare(sweep.store, undisturbed.store)
-            if launches[-1]["status"] != 0:
-                problems.append("the last launch did not succeed")
+            problems += misbehaviour(hardship, launches)
             report[hardship.__name__] = {"launches": launches, "problems": problems}
             print(json.dumps({hardship.__name__: report[hardship.__name__]}, indent=1))
     RESULTS.write_text(json.dumps(report, indent=1) + "\n")

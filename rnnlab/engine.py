@@ -130,6 +130,8 @@ class _Launch:
                 self.outcome.skipped, self.outcome.run_ids = len(start.planned.finished), dict(start.run_ids)
                 self._show(start, forecast)
             self._write(start, folder, forecast)
+            if not (start.planned.elsewhere or self.outcome.interrupted):
+                self.survey.complete()
             self._close(folder)
         if forecast is not None and start.planned.pending:
             print_table("", forecast.against(self.outcome), self.settings.progress)

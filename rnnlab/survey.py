@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
 from rnnlab import provenance
-from rnnlab.checkpoints import Checkpoints, Unusable, read
+from rnnlab.checkpoints import Checkpoints, Unusable, read, replace_synced
 from rnnlab.recovery import live
 from rnnlab.store import Place, runs
 from rnnlab.store.kinds import kind_of
@@ -63,28 +66,49 @@ class Survey:
     def start(self, mode: str) -> Start:
         """What there is to do in this mode."""
         known = self._known()
-        finished = {} if mode == "force" else runs.finished(known)
+        forced = self._forced_since() if mode == "force" else None
+        anew = mode == "force" and forced is None
+        finished = {} if anew else runs.finished(known if forced is None else known[known["started"] >= forced])
         only = runs.failed(known) if mode == "failed" else None
         planned = plan(self.trials, finished, self._elsewhere(known), only)
         run_ids = {key: finished[key] for key in planned.finished}
-        if mode == "force":
+        if anew:
             return Start(planned, run_ids)
         left = self.checkpoints.keys()
         begun = runs.unended(known, provenance.numerics())
         found = {t.key: self._problem(t, begun.get(t.key)) for t in planned.pending if t.key in left}
         resumed = frozenset(key for key, problem in found.items() if not problem)
         fresh = [trial for trial in planned.pending if trial.key not in resumed]
-        ends = dict(self._continued(fresh, runs.exhausted(known)))
+        ends = dict(self._continued(fresh, runs.exhausted(known))) if mode != "force" else {}
         return Start(planned, run_ids, resumed, ends, {key: why for key, why in found.items() if why})
 
     def prepare(self, start: Start, mode: str) -> None:
         """Put the checkpoints in place from which trials go on, and none where they start again."""
         self.checkpoints.folder.mkdir(exist_ok=True)
-        unused = [trial.key for trial in start.planned.pending] if mode == "force" else start.dropped
+        unused: Iterable[str] = start.dropped
+        if mode == "force" and self._forced_since() is None:
+            unused = [trial.key for trial in start.planned.pending]
+            replace_synced(self._force, str(time.time_ns() // 10**6).encode())
         for key in (*unused, *(start.planned.finished & self.checkpoints.keys())):
             self.checkpoints.drop(key)
         for key, row in start.ends.items():
             self.checkpoints.copy(key, Reader(self.place).artifact(row, END))
+
+    def complete(self) -> None:
+        """Note that all was done: if it was forced, the next `force` trains all again."""
+        self._force.unlink(missing_ok=True)
+
+    def _forced_since(self) -> int | None:
+        """When the forced sweep of these trials began that has not been completed yet, in milliseconds since 1970."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return int(self._force.read_text())
+        return None
+
+    @property
+    def _force(self) -> Path:
+        """Exists while a forced sweep of these trials is not complete, so that the same command goes on with it."""
+        keys = "".join(sorted({trial.key for trial in self.trials}))
+        return self.checkpoints.folder / f"{hashlib.sha256(keys.encode()).hexdigest()}.forced"
 
     def rates(self, host: str) -> dict[str, float]:
         """Seconds for a training step by shape, from earlier runs on a machine."""

@@ -342,6 +342,29 @@ def test_a_mode_says_what_runs(mode, ran, mixed):
     assert not {"rnnlab.error", "mlflow.note.content"} & set(Reader(store).tags(failed_run))
 
 
+def test_a_forced_sweep_that_is_interrupted_goes_on_and_the_next_one_trains_all_again(store, monkeypatch, undisturbed):
+    trials = [trial(**SMALL, seed=s, delay=3 + s) for s in range(3)]
+    expected = undisturbed(trials)
+    run(store, trials)
+    interrupt_after(monkeypatch, 7)  # one has ended, the second is in training
+    with pytest.raises(Interrupted):
+        run(store, trials, mode="force")
+    monkeypatch.undo()
+    steps = []
+    train_step = Stack._train_step
+    monkeypatch.setattr(Stack, "_train_step", lambda stack: (steps.append(stack.slots[0].step), train_step(stack))[1])
+    outcome = run(store, trials, mode="force")
+    assert (outcome.skipped, sum(outcome.statuses.values())) == (1, 2)
+    assert len(steps) < 2 * SMALL["max_steps"]
+    assert numbers(store) == expected
+    assert sum(run(store, trials, mode="force").statuses.values()) == 3
+    assert numbers(store) == expected
+    runs = Reader(store).trials()
+    assert len(runs) == 9
+    assert runs["superseded"].notna().sum() == 6
+    assert set(runs["mlflow_status"]) == {"FINISHED"}
+
+
 @pytest.mark.parametrize("settings", [{"mode": "read_only"}, {"dry_run": True}])
 def test_what_is_only_looked_at_is_not_changed(settings, mixed):
     trials, store = mixed
