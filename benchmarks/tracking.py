@@ -6,8 +6,8 @@ python -m benchmarks.tracking [--trials 10000] [--rounds 3]
    to MLflow; beside it, in the same run, the cheapest way in which MLflow's own client could log them.
 2. Memory: the growth of the launching process over many trials that come and go, 32 at a time.
 3. Share: a real sweep whose trials train 3 s or more each; the processor time of the launching process while workers
-   train, against the wall time. It is what tracking takes from two cores that are busy; waiting for the disk is not in it,
-   as workers train meanwhile.
+   train, against the wall time. That is what tracking takes from cores that are busy; waiting for the disk is not in
+   it, as workers train meanwhile.
 
 Writes `benchmarks/results/tracking.json`.
 """

@@ -189,7 +189,7 @@ def no_training(monkeypatch):
     def refuse(*_):
         pytest.fail("something was trained or written")
 
-    monkeypatch.setattr(engine._Launch, "run_once", refuse)
+    monkeypatch.setattr(engine._Launch, "run", refuse)
 
 
 @pytest.mark.usefixtures("no_training")
@@ -224,7 +224,7 @@ def test_settings_keys_and_values_that_are_wrong_are_all_named_at_once(monkeypat
 @pytest.mark.usefixtures("no_training")
 def test_equal_values_of_an_axis_are_one_trial(monkeypatch, tmp_path):
     planned = []
-    monkeypatch.setattr(engine._Launch, "run_once", lambda launch: planned.append(plan(launch.survey.trials)))
+    monkeypatch.setattr(engine._Launch, "run", lambda launch: planned.append(plan(launch.survey.trials)))
     assert command_line(monkeypatch, "-m", "seed=1,1,2", f"store.path={tmp_path / 'x.db'}") == 0
     assert [trial.seed for trial in planned[0].trials] == [1, 2]
 
