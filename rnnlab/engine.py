@@ -123,13 +123,13 @@ class _Launch:
 
     def _run_once(self) -> Start:
         """Train what is to be trained now."""
-        start, folder, owner = self._open()
+        start, work, folder, owner = self._open()
         with owner:
             forecast = self._forecast(start) if self.is_sweep else None
             if not self.rounds:
                 self.outcome.skipped, self.outcome.run_ids = len(start.planned.finished), dict(start.run_ids)
                 self._show(start, forecast)
-            self._write(start, folder, forecast)
+            self._write(start, work, folder, forecast)
             if not (start.planned.elsewhere or self.outcome.interrupted):
                 self.survey.complete()
             self._close(folder)
@@ -139,7 +139,7 @@ class _Launch:
         self.mode = "resume" if self.mode == "force" else self.mode  # what others left is not forced
         return start
 
-    def _open(self) -> tuple[Start, Folder, IO[str]]:
+    def _open(self) -> tuple[Start, Work, Folder, IO[str]]:
         """Plan, and register what this launch will train, so that no other launch trains it."""
         self.sweeps.mkdir(parents=True, exist_ok=True)
         for _ in range(MANY):
@@ -153,7 +153,7 @@ class _Launch:
                 self.survey.prepare(start, self.mode)
                 self.outcome.notes += start.notes()
                 folder = new_folder(self.sweeps)
-                return start, folder, folder.create(work)
+                return start, work, folder, folder.create(work)
         raise StoreFailure(f"{self.sweeps}: what earlier launches left cannot be removed")
 
     def resources(self, trials: Sequence[Trial]) -> Resources:
@@ -178,7 +178,7 @@ class _Launch:
             continues={key: row["run_id"] for key, row in start.ends.items()},
         )
 
-    def _write(self, start: Start, folder: Folder, forecast: Forecast | None) -> None:
+    def _write(self, start: Start, work: Work, folder: Folder, forecast: Forecast | None) -> None:
         """Let workers train what is pending, and write what they report."""
         at_work = {other.name for other in live(self.sweeps)}
         with Writer(self.store, self.experiment, provenance.tags(), folder.name, at_work) as writer:
@@ -187,15 +187,15 @@ class _Launch:
                 note = describe(_plan_rows(start, forecast), self.command)
                 writer.begin_sweep(start.planned.trials, start.planned.axes(), note, files)
             if start.planned.pending:
-                self._execute(folder, start, writer)
+                self._execute(folder, work, len(start.planned.finished), writer)
             writer.complete = not (start.planned.elsewhere or self.outcome.interrupted)
 
-    def _execute(self, folder: Folder, start: Start, writer: Writer) -> None:
+    def _execute(self, folder: Folder, work: Work, done: int, writer: Writer) -> None:
         """Keep workers at work until all has ended or a person ends it."""
-        work, outcome = folder.read_plan(), self.outcome
+        outcome = self.outcome
         mode = self.settings.progress if self.is_sweep else "quiet"
         with (
-            Display(mode, work.trials, len(start.planned.finished), self.experiment) as display,
+            Display(mode, work.trials, done, self.experiment) as display,
             Interrupts(folder, display.tell, self.launcher == "inline") as interrupts,
         ):
             collector = Collector(folder, work.trials, work.continues, writer, display, outcome)

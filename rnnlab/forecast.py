@@ -40,12 +40,19 @@ def resources(
     groups = by_shape(list(trials))
     count = max(1, min(workers or cores(), sum(map(len, groups))))
     memory = int(memory_gb * 1e9) if memory_gb else int(free_memory() * FREE_SHARE)
-    needed = PROCESS_BYTES + max((peak_bytes(group[0], 1) for group in groups), default=0)
-    if memory_gb and groups and needed > memory:
-        raise BadInput(f"engine.memory_gb={memory_gb:g}: must be >= {needed / 1e9:.2g}, for one trial of this sweep")
+    needed = PROCESS_BYTES + max((_needed(group[0], memory) for group in groups), default=0)
+    if groups and needed > memory:
+        given = f"{memory_gb:g}" if memory_gb else f"null ({memory / 1e9:.2g} that are free)"
+        raise BadInput(f"engine.memory_gb={given}: must be >= {needed / 1e9:.2g}, for one trial of this sweep")
     count = max(1, min(count, memory // needed))
     widths = {shape_key(g[0]): stack_width(g[0], len(g), count, memory, stack_size) for g in groups}
     return Resources(count, memory, widths)
+
+
+def _needed(trial: Trial, memory: int) -> int:
+    """The memory that one trial needs; where its states alone do not fit, those: nothing of that size is tried."""
+    states = 4 * (trial.task.length * trial.train.batch_size + trial.model.hidden_size) * trial.model.hidden_size
+    return states if states > memory else peak_bytes(trial, 1)
 
 
 class Forecast:

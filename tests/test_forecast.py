@@ -43,6 +43,18 @@ def test_too_little_memory_is_refused_before_anything_is_written(monkeypatch, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "word", ["task.delay=9007199254740992", "model.hidden_size=1000000000", "train.batch_size=9007199254740992"]
+)
+def test_a_trial_that_fits_into_no_memory_is_refused(word, monkeypatch, tmp_path, capsys):
+    assert command_line(monkeypatch, "train.max_steps=1", word, f"store.path={tmp_path / 'new' / 'store.db'}") == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch(
+        r"engine\.memory_gb=null \(\S+ that are free\): must be >= \S+, for one trial of this sweep\n", said
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def told(monkeypatch, tmp_path):
     """A forecast for trials of two shapes, with rates as if they had been measured: 1 s a step, 2 s a step."""

@@ -184,9 +184,7 @@ REFUSED = {  # words -> what the one line must say
     ("store=server", "store.uri=http://h:x"): "store.uri=http://h:x: must be http://HOST:PORT for store=server",
     ("store=server", f"store.uri={NOBODY}"): f"store.uri={NOBODY}: cannot be read (Connection refused); must be an ",
     ("store=postgres", "store.uri=postgresql://u:secret@127.0.0.1:1/d"): "store.uri=postgresql://u:***@127.0.0.1:1/d: ",
-    (
-        "store.uri=postgresql://u:secret@h/d?a=b",
-    ): "store.uri=postgresql://u:***@h/d?a=b: the value cannot be read; must be ",
+    ("store.uri=postgresql://u:secret@h/d?a=b",): "store.uri=postgresql://u:***@h/d?a=b: the value cannot be read; ",
     ("store=postgres", 'store.uri="postgresql://u:secret@127.0.0.1:1/d?sslmode=disable"'): "store.uri=postgresql://u:*",
     ("store.uri=http://h",): "store.uri=http://h: is not of the store chosen here; must stand with store=postgres or ",
     ("store=server", "store.path=x"): "store.path=x: is not of the store chosen here; must stand with store=sqlite",
