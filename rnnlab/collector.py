@@ -64,7 +64,7 @@ class Collector:
         self.given = list(outcome.notes)  # told already
         self.ended: set[str] = set()
         self.steps: dict[str, int] = {}  # trial key -> step of its last record, of those that run
-        self.due = 0.0  # when the next batch is written
+        self.due: float | None = None  # when the next batch is written
         self.writer, self.display, self.outcome = writer, display, outcome
 
     def collect_while(self, at_work: Iterable[None]) -> None:
@@ -75,6 +75,8 @@ class Collector:
 
     def flush_if_due(self, now: float) -> None:
         """Write what was noted; seldom where that takes long, as each batch costs by itself."""
+        if self.due is None:
+            self.due = now + FLUSH
         if now < self.due:
             return
         began = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,12 +44,29 @@ def rows(place: Place) -> Iterator[SqlRows]:
 
 @contextlib.contextmanager
 def preparing(place: Place) -> Iterator[None]:
+    _sync_seldom()
     yield
     try:
         with contextlib.closing(connect(_file(place), "rw")) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
     except sqlite3.Error as error:
         raise BadInput(f"{place}: MLflow cannot use it ({error})") from error
+
+
+@functools.cache
+def _sync_seldom() -> None:
+    """Let SQLite sync its journal when it is full and not at each of the eight commits of a trial.
+
+    After a loss of power the last commits may be missing, never a part of one; the records that they came from are
+    in the folder of the launch until the whole disk has been synced (`engine`).
+    """
+    from sqlalchemy import event  # late, as MLflow is
+    from sqlalchemy.engine import Engine
+
+    @event.listens_for(Engine, "connect")
+    def relax(connection: object, record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def wait(place: Place) -> None:
