@@ -48,7 +48,8 @@ def run(sweep: Sweep, meanwhile: Callable[[subprocess.Popen[bytes]], None] = lam
     with sweep.launched() as process:
         meanwhile(process)
         status = process.wait()
-    lines = [line for line in sweep.said.splitlines() if line.strip()]
+    said = sweep.said.replace(str(sweep.store.parent), "FOLDER")
+    lines = [line for line in said.splitlines() if line.strip()]
     return {"status": status, "said": lines, "seconds": round(time.monotonic() - began, 1)}
 
 
