@@ -27,7 +27,7 @@ def launch(
     """
     kept = {name: without_password(text) for name, text in (files or {}).items()}
     outcome = engine.run(trials, experiment, store, execution, command_line(), kept)
-    line = _line_of_trial(trials[0], outcome, store, execution) if len(trials) == 1 else None
+    line = _line_of_trial(trials[0], outcome, store) if len(trials) == 1 else None
     sys.stdout.write((line or _line_of_sweep(experiment, outcome, execution)) + "\n")
     sys.stderr.writelines(f"{note}\n" for note in outcome.notes)
     _tell_failures(trials, outcome)
@@ -39,10 +39,8 @@ def command_line() -> str:
     return without_password(shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]]))
 
 
-def _line_of_trial(
-    trial: Trial, outcome: Outcome, store: StoreSettings, execution: engine.EngineSettings
-) -> str | None:
-    """How one trial ended: its status, the step and the run's id."""
+def _line_of_trial(trial: Trial, outcome: Outcome, store: StoreSettings) -> str | None:
+    """How one trial ended: its status, the step and the run's id; None where it was only looked at."""
     record = outcome.last
     if trial.key not in outcome.run_ids:
         return "interrupted before the first evaluation, the same command starts again" if outcome.interrupted else None
@@ -59,7 +57,7 @@ def _line_of_trial(
 def _line_of_sweep(experiment: str, outcome: Outcome, execution: engine.EngineSettings) -> str:
     if execution.dry_run:
         return f"{experiment}: a dry run, nothing was trained or written"
-    if execution.mode == "failed" and not outcome.statuses:
+    if execution.mode == "failed" and not outcome.statuses and not outcome.interrupted:
         return f"{experiment}: done; no trial of this sweep has failed"
     if outcome.missing:
         return f"{experiment}: {outcome.missing} trials have no result, and engine.mode=read_only trains none"

@@ -72,6 +72,14 @@ def interrupt_after(monkeypatch, borders: int) -> None:
     monkeypatch.setattr(worker, "work", cut_off)
 
 
+def cut_off(monkeypatch, store, trials, borders: int, **settings) -> None:
+    """Launch, and be killed after so many chunk borders."""
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, borders)
+        with pytest.raises(Interrupted):
+            run(store, trials, **settings)
+
+
 # In a stack
 
 
@@ -151,10 +159,7 @@ def test_a_checkpoint_that_cannot_be_used_is_told_and_the_trial_starts_again(
 ):
     one = trial(**SMALL)
     expected = undisturbed([one])
-    interrupt_after(monkeypatch, 1)
-    with pytest.raises(Interrupted):
-        run(store, [one])
-    monkeypatch.undo()
+    cut_off(monkeypatch, store, [one], 1)
     saved = Checkpoints(sqlite_place(store).sweeps / "checkpoints")
     file = saved.path(one.key)
     content = file.read_bytes()
@@ -233,10 +238,7 @@ def test_a_folder_that_was_half_removed_does_not_stop_the_next_launch(store):
 def test_a_checkpoint_without_its_curve_in_the_store_is_not_used(store, monkeypatch, undisturbed):
     one = trial(**SMALL)
     expected = undisturbed([one])
-    interrupt_after(monkeypatch, 2)
-    with pytest.raises(Interrupted):
-        run(store, [one])
-    monkeypatch.undo()
+    cut_off(monkeypatch, store, [one], 2)
     run(store, [trial(**SMALL, seed=5)])  # brings what was left to the store
     from mlflow import MlflowClient
 
@@ -269,10 +271,7 @@ def test_a_plan_of_which_a_trial_cannot_be_built_any_more_is_recovered_all_the_s
 def test_a_plan_that_cannot_be_read_is_set_aside_with_a_note(store, monkeypatch, undisturbed):
     one = trial(**SMALL)
     expected = undisturbed([one])
-    interrupt_after(monkeypatch, 1)
-    with pytest.raises(Interrupted):
-        run(store, [one])
-    monkeypatch.undo()
+    cut_off(monkeypatch, store, [one], 1)
     (folder,) = (sqlite_place(store).sweeps / "launches").iterdir()
     (folder / "plan.json").write_text("")
     outcome = run(store, [one])
@@ -346,10 +345,7 @@ def test_a_forced_sweep_that_is_interrupted_goes_on_and_the_next_one_trains_all_
     trials = [trial(**SMALL, seed=s, delay=3 + s) for s in range(3)]
     expected = undisturbed(trials)
     run(store, trials)
-    interrupt_after(monkeypatch, 7)  # one has ended, the second is in training
-    with pytest.raises(Interrupted):
-        run(store, trials, mode="force")
-    monkeypatch.undo()
+    cut_off(monkeypatch, store, trials, 7, mode="force")  # one has ended, the second is in training
     steps = []
     train_step = Stack._train_step
     monkeypatch.setattr(Stack, "_train_step", lambda stack: (steps.append(stack.slots[0].step), train_step(stack))[1])
