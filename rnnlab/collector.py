@@ -13,6 +13,7 @@ from rnnlab.progress import Display
 from rnnlab.record import FAILED, Record
 from rnnlab.spool import Folder, SpoolReader
 from rnnlab.store.writer import HEARTBEAT_EVERY, Writer
+from rnnlab.tasks import label
 from rnnlab.trial import Trial
 
 FLUSH = 2.0  # seconds between batches of writes to the store, at least
@@ -125,7 +126,7 @@ def run_name(trial: Trial) -> str:
     """A readable name: "elman copy delay=40 orthogonal rho=1.0 seed=3"."""
     names = trial.flat()
     radius = trial.init.spectral_radius
-    return f"{names['cell']} {names['task']} {trial.task.label} {names['init']} rho={radius} seed={trial.seed}"
+    return f"{names['cell']} {names['task']} {label(trial.task)} {names['init']} rho={radius} seed={trial.seed}"
 
 
 def derived(trial: Trial) -> dict[str, float]:

@@ -27,7 +27,19 @@ from rnnlab.engine import EngineSettings
 from rnnlab.overrides import DEFAULT_MEMBERS, LARGEST_SWEEP, SETTINGS, TRIAL_KEYS
 from rnnlab.registry import registry
 from rnnlab.store import StoreSettings
-from rnnlab.trial import EMPTY, KINDS, BadInput, Trial, build, build_part, build_spec, ignored_by, show, unknown_key
+from rnnlab.trial import (
+    EMPTY,
+    KINDS,
+    BadInput,
+    Trial,
+    build,
+    build_part,
+    build_spec,
+    conflicts,
+    ignored_by,
+    show,
+    unknown_key,
+)
 
 CHECKOUT = Path(__file__).parents[1]
 ADHOC = "adhoc"  # the MLflow experiment of trials that no experiment file names
@@ -199,6 +211,7 @@ def trials_of(cells: Sequence[Sequence[str]], config: DictConfig, loader: Config
         parts = bases[composed].parts([lines[line] for line in cell if not lines[line].composed])
         if None not in parts.values():
             trials.append(Trial(**parts))
+            problems += conflicts(trials[-1])
     if not problems:
         problems += _ignored_axes(cells, trials, lines)
     if problems:

@@ -102,7 +102,9 @@ class _Sizes:
         outputs = _padded(task.output_size, max(2, _granule(kept * batch)))
         numbers = models * NUMBER
         self.row = numbers * Layout(shapes(trial)).width
-        self.data = models * batch * sum(field.nbytes for field in task.sample(generator(0, "cost"), 1))
+        self.data = (
+            models * batch * sum(field.nbytes for field in task.sample(generator(0, "cost"), 1) if field is not None)
+        )
         self.extended = numbers * time * batch * inputs
         self.projected = numbers * time * batch * hidden
         self.states = numbers * (time + 1) * batch * hidden

@@ -23,7 +23,7 @@ from rnnlab.model import Layout, forward, initial, shapes
 from rnnlab.optim import OPTIMIZERS, clip_, rates
 from rnnlab.record import DIVERGED, EXHAUSTED, RUNNING, SOLVED, Checkpoint, Record
 from rnnlab.seeding import generator
-from rnnlab.tasks import Batch, Task, at_steps
+from rnnlab.tasks import Batch, Task, at_steps, chosen, stacked
 from rnnlab.trial import Trial, shape_key
 
 COURSE = ("step", "passed", "first_passage", "losses", "norms", "clipped")  # of a slot, in its checkpoint
@@ -247,9 +247,9 @@ class Stack:
         group = max(1, EVALUATION_ELEMENTS // hidden_values)
         measured: list[dict[str, float]] = []
         for start in range(0, len(places), group):
-            chosen = list(places[start : start + group])
-            parameters = {name: leaf.detach()[chosen] for name, leaf in self.leaves.items()}
-            batch = self._batch("eval", chosen, self.train.eval_size)
+            group_places = list(places[start : start + group])
+            parameters = {name: leaf.detach()[group_places] for name, leaf in self.leaves.items()}
+            batch = self._batch("eval", group_places, self.train.eval_size)
             outputs = forward(self.cell, parameters, batch.inputs, self.task.scored)
             metrics = self.task.metrics(outputs, at_steps(batch, self.task.scored))
             columns = {f"eval/{name}": values.tolist() for name, values in metrics.items()}
@@ -296,12 +296,11 @@ class Stack:
             (slot.trial.seed, slot.step if purpose == "train" else 0) for slot in map(self.slots.__getitem__, places)
         ]
         distinct = list(dict.fromkeys(wanted))
-        drawn = [self.task.sample(generator(seed, purpose, step), size) for seed, step in distinct]
-        stacked = Batch(*(torch.stack(fields) for fields in zip(*drawn, strict=True)))
+        sample = getattr(self.task, "held_out", self.task.sample) if purpose == "eval" else self.task.sample
+        drawn = stacked([sample(generator(seed, purpose, step), size) for seed, step in distinct])
         if len(distinct) == len(wanted):
-            return stacked
-        index = torch.tensor([distinct.index(pair) for pair in wanted])
-        return Batch(*(values[index] for values in stacked))
+            return drawn
+        return chosen(drawn, torch.tensor([distinct.index(pair) for pair in wanted]))
 
 
 def continues(trial: Trial, checkpoint: Checkpoint) -> bool:

@@ -216,7 +216,19 @@ def build(mapping: Mapping[str, Any], registry: Registry) -> Trial:
     parts = {name: build_part(name, mapping.get(name, empty), registry, problems) for name, empty in EMPTY.items()}
     if problems:
         raise BadInput(*problems)
-    return Trial(**parts)
+    trial = Trial(**parts)
+    if problems := conflicts(trial):
+        raise BadInput(*problems)
+    return trial
+
+
+def conflicts(trial: Trial) -> list[str]:
+    """A line for each reason why parts that are right by themselves do not go together.
+
+    A spec may have a method `refuses(trial)` that yields them.
+    """
+    refusing = (spec.refuses for _, spec in sections(trial) if hasattr(spec, "refuses"))
+    return [line for refuses in refusing for line in refuses(trial)]
 
 
 def build_part(name: str, values: Any, registry: Registry, problems: list[str]) -> Any:

@@ -14,6 +14,7 @@ from builders import trial
 from rnnlab.frame import tidy
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED
 from rnnlab.seeding import generator
+from rnnlab.tasks import label
 from rnnlab.trial import Trial
 
 DELAYS = (5, 10, 20, 40, 60, 100)
@@ -67,7 +68,7 @@ def _row(one: Trial, experiment: str) -> dict[str, object]:
     solved = steps <= one.train.max_steps
     return one.flat() | {
         "run_id": one.key[:8],
-        "run_name": f"{one.flat()['task']} {one.task.label} seed={one.seed}",
+        "run_name": f"{one.flat()['task']} {label(one.task)} seed={one.seed}",
         "experiment": experiment,
         "key": one.key,
         "status": SOLVED if solved else EXHAUSTED,

@@ -1,6 +1,7 @@
 """Stacks for the tests of the laws: five trials that differ in all they may, alone and with a mate that diverges."""
 
 from builders import courses, trial
+from oracles import known
 
 from rnnlab.train import fit
 from rnnlab.trial import Trial
@@ -21,10 +22,6 @@ FREE = [
     {"seed": 0, "spectral_radius": 1.0, "learning_rate": 0.003, "clip_threshold": 1.0, "init": "orthogonal"},
     {"seed": 3, "spectral_radius": 0.0, "learning_rate": 0.1, "clip_threshold": 10.0, "input_scale": 1.0},
 ]
-SIZES = {  # of each task: a short one, and one of 120 steps
-    "copy": ({"task": "copy", "delay": 3, "symbols": 2}, {"task": "copy", "delay": 114}),
-    "adding": ({"task": "adding", "length": 7}, {"task": "adding", "length": 120}),
-}
 
 
 def mates(**shape) -> list[Trial]:
@@ -42,8 +39,8 @@ def wild(**shape) -> Trial:
 
 
 def short(task: str) -> dict:
-    return SIZES[task][0] if task in SIZES else {"task": task}
+    return {"task": task, **known(task).short}
 
 
 def long(task: str) -> dict:
-    return SIZES[task][1] if task in SIZES else {"task": task}
+    return {"task": task, **known(task).long}

@@ -40,7 +40,7 @@ SEES = {
     "spool": "trial record registry checkpoints",
     "worker": "trial record registry sweep cost checkpoints spool train provenance",
     "processes": "spool worker",
-    "collector": "trial record model progress spool store",
+    "collector": "trial record tasks model progress spool store",
     "survey": "trial train sweep checkpoints provenance spool store recovery",
     "forecast": "trial sweep cost calibrate processes collector store survey",
     "recovery": "progress checkpoints spool store processes collector",

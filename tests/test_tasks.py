@@ -5,17 +5,17 @@ import math
 
 import pytest
 import torch
-from oracles import known, settings_of
+from oracles import known
 from torch import Tensor
 
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
-from rnnlab.tasks import Batch, Task, at_steps
+from rnnlab.tasks import FORMS, MANY_TO_ONE, ONE_TO_MANY, SEQUENCE_TO_SEQUENCE, Batch, Task, at_steps, stacked
 from rnnlab.tasks.adding import Adding
 from rnnlab.tasks.copy import Copy
 
 every_task = pytest.mark.parametrize(
-    "task", [task for name in registry()["task"] for task in settings_of(name)], ids=repr
+    "task", [task for name in registry()["task"] for task in known(name).settings], ids=repr
 )
 
 
@@ -36,20 +36,29 @@ def certain(task: Task, targets: Tensor) -> Tensor:
 
 def sequence_losses(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
     """(B,) the loss of each sequence by itself: sequences take the place of models."""
-    apart = Batch(*(field.transpose(0, 1).unsqueeze(2) for field in batch))
+    apart = batch._replace(
+        **{name: getattr(batch, name).transpose(0, 1).unsqueeze(2) for name in ("inputs", "targets", "mask")},
+        lengths=None if batch.lengths is None else batch.lengths.unsqueeze(1),
+    )
     outputs = outputs.transpose(0, 1).unsqueeze(2)
     return task.loss(outputs[:, task.scored], at_steps(apart, task.scored))
 
 
 @every_task
 def test_the_same_generator_gives_the_same_batch(task):
-    assert all(torch.equal(one, other) for one, other in zip(sample(task), sample(task), strict=True))
+    pairs = [pair for pair in zip(sample(task), sample(task), strict=True) if pair != (None, None)]
+    assert all(torch.equal(one, other) for one, other in pairs)
 
 
 @every_task
 def test_train_and_eval_and_the_steps_of_training_have_data_of_their_own(task):
     drawn = [sample(task), sample(task, step=1), sample(task, purpose="eval")]
     assert len({batch.inputs.numpy().tobytes() for batch in drawn}) == 3
+    if hasattr(task, "held_out"):
+        kept = task.held_out(generator(0, "eval"), 400).inputs.unbind(1)
+        assert not {values.numpy().tobytes() for values in kept} & {
+            values.numpy().tobytes() for values in sample(task, 4000).inputs.unbind(1)
+        }
 
 
 @every_task
@@ -76,10 +85,42 @@ def test_the_mask_lies_within_the_scored_steps(task):
 
 
 @every_task
-def test_the_label_names_a_parameter_and_its_value(task):
-    name, _, value = task.label.partition("=")
-    assert name in {field.name for field in dataclasses.fields(task)}
-    assert value == str(getattr(task, name))
+def test_the_dial_is_a_parameter_that_sets_the_distance(task):
+    assert task.dial in {field.name for field in dataclasses.fields(task)}
+    further = dataclasses.replace(task, **{task.dial: 2 * getattr(task, task.dial)})
+    assert further.distance > task.distance
+    assert (further.input_size, further.output_size) == (task.input_size, task.output_size)
+
+
+@every_task
+def test_the_form_says_which_outputs_are_asked_for(task):
+    batch = sample(task, 60)
+    assert task.form in FORMS
+    lengths = torch.full((60,), task.length) if batch.lengths is None else batch.lengths
+    if task.form == MANY_TO_ONE:
+        assert (batch.mask.sum(0) == 1).all()
+        assert batch.mask[lengths - 1, torch.arange(60)].all(), "the output is not at the sequence's own end"
+    elif task.form == ONE_TO_MANY:
+        assert not batch.inputs[1:].any()
+    elif task.form == SEQUENCE_TO_SEQUENCE:
+        assert not batch.inputs[task.source_length :].any()
+        assert not batch.mask[: task.source_length].any()
+        assert lengths.max() <= task.source_length
+    else:
+        assert not (batch.mask & (torch.arange(task.length)[:, None] >= lengths)).any(), "a scored step of padding"
+
+
+@every_task
+def test_padding_fills_what_follows_a_short_sequence(task):
+    batch = sample(task, 60)
+    if batch.lengths is None:
+        return
+    assert (batch.lengths.shape, batch.lengths.dtype) == ((60,), torch.int64)
+    assert batch.lengths.min() >= 1
+    beyond = torch.arange(task.length)[:, None] >= batch.lengths
+    padding = batch.inputs[beyond]
+    assert (padding == getattr(task, "padding", 0)).all()
+    assert batch.lengths.unique().numel() > 1, "lengths that do not vary need not be told"
 
 
 @every_task
@@ -98,12 +139,14 @@ def test_an_oracle_that_sees_only_the_inputs_solves_the_task(task):
 @every_task
 def test_the_best_predictor_without_memory_has_the_baseline_as_its_loss_and_does_not_solve_the_task(task):
     batch = sample(task, 20_000)
-    outputs = known(task).blind(task, batch.targets)
+    outputs = known(task).blind(task, batch)
     losses = sequence_losses(task, outputs, batch).double()
-    error = losses.std() / math.sqrt(len(losses))
-    assert abs(losses.mean() - task.baseline) <= 3 * error + 1e-6
+    shares = batch.mask.sum(0) / batch.mask.sum()  # a batch is scored by the mean over outputs, not over sequences
+    mean = (shares * losses).sum()
+    error = (shares * (losses - mean)).square().sum().sqrt()
+    assert abs(mean - task.baseline) <= 3 * error + 1e-6
     metrics = task.metrics(outputs[task.scored], at_steps(batch, task.scored))
-    assert metrics["loss"].item() == pytest.approx(losses.mean().item(), rel=1e-4)
+    assert metrics["loss"].item() == pytest.approx(mean.item(), rel=1e-4)
     assert not task.solved({name: value.item() for name, value in metrics.items()})
 
 
@@ -111,12 +154,12 @@ def test_the_best_predictor_without_memory_has_the_baseline_as_its_loss_and_does
 def test_no_constant_output_does_better_than_the_baseline(task):
     """The best one in hindsight, chosen for each time step: class frequencies, or means."""
     batch = sample(task, 20_000)
-    if is_classes(batch):
-        shares = torch.nn.functional.one_hot(batch.targets, task.output_size).double().mean(1, keepdim=True)
-        outputs = shares.log().expand(-1, 20_000, -1)
-    else:
-        outputs = batch.targets.double().mean(1, keepdim=True).expand(-1, 20_000, -1)
-    assert sequence_losses(task, outputs, batch).mean().item() == pytest.approx(task.baseline, rel=0.02)
+    counted = batch.mask.unsqueeze(-1).double()
+    values = torch.nn.functional.one_hot(batch.targets, task.output_size) if is_classes(batch) else batch.targets
+    means = (values * counted).sum(1, keepdim=True) / counted.sum(1, keepdim=True).clamp(min=1)
+    outputs = (means.log() if is_classes(batch) else means).expand(-1, 20_000, -1)
+    loss = task.loss(outputs[task.scored], at_steps(batch, task.scored)).item()
+    assert loss >= 0.98 * task.baseline
 
 
 @every_task
@@ -168,10 +211,9 @@ def test_lags_name_scored_outputs_and_inputs_within_the_sequence(task):
 @every_task
 def test_the_loss_of_stacked_models_is_that_of_each(task):
     batches = [at_steps(sample(task, 6, step=step), task.scored) for step in range(3)]
-    stacked = Batch(*(torch.stack(fields) for fields in zip(*batches, strict=True)))
     shape = (*batches[0].mask.shape, task.output_size)
     outputs = torch.from_numpy(generator(0, "test.outputs").standard_normal((3, *shape)))
-    together = task.metrics(outputs, stacked) | {"only loss": task.loss(outputs, stacked)}
+    together = task.metrics(outputs, stacked(batches)) | {"only loss": task.loss(outputs, stacked(batches))}
     for place, batch in enumerate(batches):
         alone = task.metrics(outputs[place], batch) | {"only loss": task.loss(outputs[place], batch)}
         assert {name: value[place].item() for name, value in together.items()} == pytest.approx(
@@ -185,7 +227,8 @@ def test_outputs_that_are_not_scored_do_not_count(task):
     batch = at_steps(sample(task, 2), task.scored)
     outputs = torch.from_numpy(generator(0, "test.outputs").standard_normal((*batch.mask.shape, task.output_size)))
     half = batch._replace(mask=batch.mask & torch.tensor([True, False]))
-    first = Batch(*(field[:, :1] for field in batch))
+    alone = {name: getattr(batch, name)[:, :1] for name in ("inputs", "targets", "mask")}
+    first = Batch(**alone, lengths=None if batch.lengths is None else batch.lengths[:1])
     for name, value in task.metrics(outputs, half).items():
         assert value.item() == pytest.approx(task.metrics(outputs[:, :1], first)[name].item(), rel=1e-12), name
     assert task.loss(outputs, half).item() == pytest.approx(task.loss(outputs[:, :1], first).item(), rel=1e-12)

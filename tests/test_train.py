@@ -14,7 +14,7 @@ from rnnlab import train
 from rnnlab.model import forward, initial
 from rnnlab.record import EXHAUSTED, RUNNING, SOLVED, Record
 from rnnlab.seeding import generator
-from rnnlab.tasks import Batch, at_steps
+from rnnlab.tasks import at_steps, stacked
 from rnnlab.tasks.copy import Copy
 from rnnlab.train import fit, one_thread
 from rnnlab.trial import Trial
@@ -36,10 +36,6 @@ def metric(records: Iterable[Record], name: str) -> list[float]:
     return [record.metrics[name] for record in records if name in record.metrics]
 
 
-def stacked(batch: Batch) -> Batch:
-    return Batch(*(field[None] for field in batch))
-
-
 # Against a plain loop with torch's own modules
 
 
@@ -50,7 +46,7 @@ def plain_losses(one: Trial, steps: int) -> list[float]:
     optimizer = torch.optim.SGD(trained, lr=one.train.learning_rate, momentum=one.train.momentum)
     losses = []
     for step in range(steps):
-        inputs, targets, mask = one.task.sample(generator(one.seed, "train", step), one.train.batch_size)
+        inputs, targets, mask, _ = one.task.sample(generator(one.seed, "train", step), one.train.batch_size)
         if inputs.is_floating_point():
             loss = functional.mse_loss(readout(rnn(inputs)[0])[mask], targets[mask])
         else:
@@ -86,7 +82,7 @@ def test_the_losses_are_those_of_a_plain_training_loop(shape, nonlinearity, clip
 def test_the_evaluation_is_that_of_the_weights_in_the_record(task):
     *_, last = fit([trial(task=task, **RAGGED, seed=2)])
     one = trial(task=task, **RAGGED, seed=2)
-    held_out = stacked(one.task.sample(generator(2, "eval"), one.train.eval_size))
+    held_out = stacked([one.task.sample(generator(2, "eval"), one.train.eval_size)])
     parameters = {name: values[None] for name, values in last.weights.items()}
     outputs = forward(one.cell, parameters, held_out.inputs, one.task.scored)
     expected = one.task.metrics(outputs, at_steps(held_out, one.task.scored))

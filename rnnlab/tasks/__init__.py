@@ -5,7 +5,7 @@ Shapes: T time, B sequences, O outputs, `...` any leading axes (a stack has one:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -13,27 +13,42 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+MANY_TO_ONE = "many-to-one"  # one output for the whole sequence, at its last step
+MANY_TO_MANY = "many-to-many"  # outputs in step with the inputs
+ONE_TO_MANY = "one-to-many"  # the first step alone has an input, what follows are blanks (symbol 0 or zeros)
+SEQUENCE_TO_SEQUENCE = "sequence-to-sequence"  # an encoder reads the source, then a decoder writes, fed with blanks
+FORMS = (MANY_TO_ONE, MANY_TO_MANY, ONE_TO_MANY, SEQUENCE_TO_SEQUENCE)
+
 
 class Batch(NamedTuple):
-    """Sequences of a task, time first.
+    """Sequences of a task, time first; where their lengths differ, the shorter ones are padded at their end.
 
     inputs:  (..., T, B) integer symbols, or (..., T, B, I) real values
     targets: (..., T, B) integer classes, or (..., T, B, O) real values
     mask:    (..., T, B) true where the output is scored
+    lengths: (..., B) steps of each input sequence, what follows is padding; None where all have the full length
     """
 
     inputs: Tensor
     targets: Tensor
     mask: Tensor
+    lengths: Tensor | None = None
 
 
 class Task(Protocol):
     """The contract that `tests/test_tasks.py` checks for every file in this folder.
 
-    Tasks are frozen dataclasses; their fields are the parameters that a sweep can vary.
+    Tasks are frozen dataclasses; their fields are the parameters that a sweep can vary. A task may have these members
+    beside those of the protocol:
+
+    padding: ClassVar[int]       the input symbol that fills up short sequences; a network sees a zero vector there
+    source_length: int           of a task of the form SEQUENCE_TO_SEQUENCE: the decoder begins at this step
+    held_out(generator, size)    sequences for evaluation, where `sample` draws from a finite set that it must not touch
     """
 
     version: ClassVar[int]  # rises when the numbers of an equal spec change
+    form: ClassVar[str]  # one of `FORMS`: which outputs are asked for
+    dial: ClassVar[str]  # the field that sets the distance: its name stands in names of runs, with its value
 
     @property
     def length(self) -> int:
@@ -59,10 +74,6 @@ class Task(Protocol):
     def baseline(self) -> float:
         """Expected loss of the strategy without memory that the literature compares with, in the units of `loss`."""
 
-    @property
-    def label(self) -> str:
-        """The parameter that sets the distance, for names of runs: `delay=20`."""
-
     def sample(self, generator: np.random.Generator, size: int) -> Batch:
         """`size` fresh sequences."""
 
@@ -79,10 +90,25 @@ class Task(Protocol):
         """Whether an evaluation with these metrics meets the task's criterion."""
 
 
+def label(task: Task) -> str:
+    """What sets the distance of a task, for names of runs: `delay=20`."""
+    return f"{task.dial}={getattr(task, task.dial)}"
+
+
 def at_steps(batch: Batch, steps: slice) -> Batch:
     """The batch restricted to the time steps `steps`, for `loss` and `metrics`; one leading axis or none."""
-    has_models = batch.mask.ndim == 3
-    return Batch(*(field[:, steps] if has_models else field[steps] for field in batch))
+    place = (slice(None), steps) if batch.mask.ndim == 3 else (steps,)
+    return batch._replace(inputs=batch.inputs[place], targets=batch.targets[place], mask=batch.mask[place])
+
+
+def stacked(batches: Sequence[Batch]) -> Batch:
+    """(M, ...) batches of one task side by side."""
+    return Batch(*(None if same[0] is None else torch.stack(same) for same in zip(*batches, strict=True)))
+
+
+def chosen(batch: Batch, places: Tensor) -> Batch:
+    """The models at `places` of a batch with a model axis."""
+    return Batch(*(None if field is None else field[places] for field in batch))
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.tasks import Batch, masked_mean, mean_squared_error
+from rnnlab.tasks import MANY_TO_ONE, Batch, masked_mean, mean_squared_error
 from rnnlab.trial import param
 
 SOLVED_LOSS = 0.01  # mean squared error, our choice: knowing one of the two values gives 1/12, none 1/6
@@ -31,6 +31,8 @@ TOLERANCE = 0.04  # |error| that counts as correct in `accuracy`
 @dataclass(frozen=True)
 class Adding:
     version: ClassVar[int] = 1
+    form: ClassVar[str] = MANY_TO_ONE
+    dial: ClassVar[str] = "length"
     length: int = param(20, low=2)  # steps
 
     @property
@@ -53,10 +55,6 @@ class Adding:
     def baseline(self) -> float:
         """That of the best constant, 1: the variance of the sum of two uniform values, 1/12 + 1/12."""
         return 1 / 6
-
-    @property
-    def label(self) -> str:
-        return f"length={self.length}"
 
     def sample(self, generator: np.random.Generator, size: int) -> Batch:
         half = self.length // 2

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.tasks import Batch, at_steps, cross_entropy, share_correct, symbols
+from rnnlab.tasks import MANY_TO_MANY, Batch, at_steps, cross_entropy, share_correct, symbols
 from rnnlab.trial import param
 
 SOLVED_ACCURACY = 0.99  # share of recalled symbols that are right: "fewer than 1 % errors", Pascanu et al. 2013
@@ -34,6 +34,8 @@ BLANK = 0
 @dataclass(frozen=True)
 class Copy:
     version: ClassVar[int] = 1
+    form: ClassVar[str] = MANY_TO_MANY
+    dial: ClassVar[str] = "delay"
     delay: int = param(20, low=1)  # steps; T of Arjovsky et al.
     symbols: int = param(3, low=1)  # symbols to remember, in a row
     alphabet: int = param(2, low=2)  # different symbols
@@ -76,10 +78,6 @@ class Copy:
         """Blank until the marker, then a guess among the symbols: symbols ln(alphabet) / scored steps."""
         steps = self.scored.stop - self.scored.start
         return self.symbols * math.log(self.alphabet) / steps
-
-    @property
-    def label(self) -> str:
-        return f"delay={self.delay}"
 
     def sample(self, generator: np.random.Generator, size: int) -> Batch:
         shown = generator.integers(1, self.alphabet + 1, (self.symbols, size))

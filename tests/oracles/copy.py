@@ -1,0 +1,48 @@
+"""Copy memory, recomputed from its inputs."""
+
+import math
+
+import torch
+from builders import variants
+from torch import Tensor
+
+from oracles import Known
+from rnnlab.tasks import Batch
+from rnnlab.tasks.copy import Copy
+
+
+def oracle(task: Copy, inputs: Tensor) -> Tensor:
+    """The first symbols again, from the marker on: with it in exprnn, one step after it first shows elsewhere."""
+    marker = inputs == task.alphabet + 1
+    first = marker.int().argmax(0) + (task.variant != "exprnn")
+    outputs = torch.zeros_like(inputs)
+    for position, symbol in enumerate(inputs[: task.symbols]):
+        outputs[first + position, torch.arange(inputs.shape[1])] = symbol
+    return outputs
+
+
+def changed(task: Copy, inputs: Tensor) -> Tensor:
+    """Another symbol at each step, blanks included; the marker stays."""
+    return torch.where(inputs == task.alphabet + 1, inputs, inputs % task.alphabet + 1)
+
+
+def blind(task: Copy, batch: Batch) -> Tensor:
+    """Blank until the recall, then any symbol: log-probabilities from the time step alone."""
+    outputs = torch.full((*batch.targets.shape, task.output_size), -math.inf)
+    outputs[: -task.symbols, :, 0] = 0
+    outputs[-task.symbols :, :, 1:] = 0
+    return outputs
+
+
+KNOWN = Known(
+    oracle,
+    changed,
+    blind,
+    settings=[
+        each
+        for sizes in ({}, {"delay": 1, "symbols": 1}, {"delay": 1, "symbols": 4}, {"delay": 6, "alphabet": 5})
+        for each in variants(Copy, **sizes)
+    ],
+    short={"delay": 3, "symbols": 2},
+    long={"delay": 114},
+)
