@@ -103,12 +103,19 @@ def at_steps(batch: Batch, steps: slice) -> Batch:
 
 def stacked(batches: Sequence[Batch]) -> Batch:
     """(M, ...) batches of one task side by side."""
-    return Batch(*(None if same[0] is None else torch.stack(same) for same in zip(*batches, strict=True)))
+    lengths = [batch.lengths for batch in batches if batch.lengths is not None]
+    return Batch(
+        inputs=torch.stack([batch.inputs for batch in batches]),
+        targets=torch.stack([batch.targets for batch in batches]),
+        mask=torch.stack([batch.mask for batch in batches]),
+        lengths=torch.stack(lengths) if lengths else None,
+    )
 
 
 def chosen(batch: Batch, places: Tensor) -> Batch:
     """The models at `places` of a batch with a model axis."""
-    return Batch(*(None if field is None else field[places] for field in batch))
+    lengths = None if batch.lengths is None else batch.lengths[places]
+    return Batch(batch.inputs[places], batch.targets[places], batch.mask[places], lengths)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
