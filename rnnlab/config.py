@@ -30,13 +30,14 @@ from rnnlab.store import StoreSettings
 from rnnlab.trial import (
     EMPTY,
     KINDS,
+    SECTIONS,
     BadInput,
     Trial,
     build,
     build_part,
     build_spec,
     conflicts,
-    ignored_by,
+    ignored_in,
     show,
     unknown_key,
 )
@@ -286,7 +287,7 @@ def _ignored_axes(cells: Sequence[Sequence[str]], trials: Sequence[Trial], lines
             settings.setdefault(lines[line].key, set()).add(line)
     for key, swept in settings.items():
         section, _, name = key.partition(".")
-        if len(swept) > 1 and all(name in ignored_by(getattr(trial, section, None)) for trial in trials):
+        if len(swept) > 1 and section in SECTIONS and all(name in ignored_in(trial, section) for trial in trials):
             values = ",".join(sorted(line.partition("=")[2] for line in swept))
             yield f"{key}={values}: no trial of this sweep reads it, given the other settings; must be left out"
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from rnnlab.model import ALIGNMENT, Layout, parameter_count, shapes
+from rnnlab.aligned import ALIGNMENT
+from rnnlab.model import Layout, parameter_count, shapes
 from rnnlab.optim import OPTIMIZERS
 from rnnlab.seeding import generator
 from rnnlab.sweep import by_shape

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.inits import spectral_radius
+from rnnlab.aligned import padded_blocks
+from rnnlab.bptt import gradients
 from rnnlab.model import Layout, forward, initial, shapes
 from rnnlab.optim import OPTIMIZERS, clip_, rates
 from rnnlab.record import DIVERGED, EXHAUSTED, RUNNING, SOLVED, Checkpoint, Record
@@ -128,7 +130,7 @@ class Stack:
         self.resume = resume
         self.shape = shape_key(first)
         self.task: Task = first.task
-        self.cell, self.train = first.cell, first.train
+        self.train = first.train
         self.optimizer = OPTIMIZERS[self.train.optimizer]
         self.layout = Layout(shapes(first))
         self.slots: list[Slot] = []
@@ -201,12 +203,9 @@ class Stack:
     def _train_step(self) -> list[Record]:
         """One update of every model; a trial whose loss, gradient or update is not finite leaves as it was before."""
         batch = self._batch("train", range(len(self.slots)), self.train.batch_size)
-        outputs = forward(self.cell, self.leaves, batch.inputs, self.task.scored)
-        losses = self.task.loss(outputs, at_steps(batch, self.task.scored))
-        gradients = torch.autograd.grad(losses.sum(), list(self.leaves.values()))
-        gradient = self.layout.join(gradients)
+        losses, found = gradients(self.slots[0].trial, self.leaves, batch, self._dropout())
+        gradient = self.layout.join(found)
         norms, clipped = clip_(gradient, self.train.clip_mode, self.rates.clip_threshold)
-        losses = losses.detach()
         for slot, loss, norm, acted in zip(self.slots, losses.tolist(), norms.tolist(), clipped.tolist(), strict=True):
             slot.losses.append(loss)
             slot.norms.append(norm)
@@ -243,17 +242,19 @@ class Stack:
 
     def _measure(self, places: Sequence[int]) -> list[dict[str, float]]:
         """Metrics of the trials at `places`; in groups, so that memory is bounded."""
-        hidden_values = self.task.length * self.train.eval_size * self.leaves["b_h"].shape[1]
+        trial = self.slots[0].trial
+        hidden_values = self.task.length * self.train.eval_size * trial.model.hidden_size
         group = max(1, EVALUATION_ELEMENTS // hidden_values)
         measured: list[dict[str, float]] = []
         for start in range(0, len(places), group):
             group_places = list(places[start : start + group])
             parameters = {name: leaf.detach()[group_places] for name, leaf in self.leaves.items()}
             batch = self._batch("eval", group_places, self.train.eval_size)
-            outputs = forward(self.cell, parameters, batch.inputs, self.task.scored)
+            outputs = forward(trial, parameters, batch.inputs, self.task.scored, batch.lengths)
             metrics = self.task.metrics(outputs, at_steps(batch, self.task.scored))
             columns = {f"eval/{name}": values.tolist() for name, values in metrics.items()}
-            columns["model/spectral_radius"] = spectral_radius(parameters["W_hh"]).tolist()
+            if hasattr(trial.cell, "radius"):  # of the first layer
+                columns["model/spectral_radius"] = trial.cell.radius(parameters).tolist()
             measured += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         return measured
 
@@ -289,6 +290,23 @@ class Stack:
         """A copy of what the optimiser remembers of one model: `velocity.W_hh`, ..."""
         rows = {name: self.layout.views(values[place : place + 1]) for name, values in self.buffers.items()}
         return {f"{name}.{of}": view[0].clone() for name, views in rows.items() for of, view in views.items()}
+
+    def _dropout(self) -> list[Tensor]:
+        """Factors (M, T, B, directions x padded H) for what each layer but the last gives to the next."""
+        model = self.slots[0].trial.model
+        if not model.dropout:
+            return []
+        shape = self.task.length, self.train.batch_size, (2 if model.bidirectional else 1) * model.hidden_size
+        wanted = [(slot.trial.seed, slot.step) for slot in self.slots]
+        masks = []
+        for level in range(model.layers - 1):
+            drawn = {
+                (seed, step): generator(seed, f"dropout.{level}", step).random(shape, dtype=np.float32)
+                for seed, step in set(wanted)
+            }
+            passed = torch.stack([torch.from_numpy(drawn[pair]) for pair in wanted]) >= model.dropout
+            masks.append(padded_blocks(passed / (1 - model.dropout), 3, model.hidden_size))
+        return masks
 
     def _batch(self, purpose: str, places: Sequence[int], size: int) -> Batch:
         """(M, T, B, ...) the data of the trials at `places`, drawn once for all that share it."""

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
+import numpy as np
+
 LARGEST = {int: 2**53, float: sys.float_info.max}  # what a float64 column of a frame holds exactly
 SCHEMA_VERSION = 1  # rises when the meaning of a stored trial changes: see CHANGELOG, "Results changed"
 
@@ -79,9 +81,31 @@ def param(
 
 @dataclass(frozen=True)
 class Model:
-    """Size of the network."""
+    """Size and form of the network around the cell."""
 
-    hidden_size: int = param(64, low=1)  # units of the recurrent layer
+    hidden_size: int = param(64, low=1)  # units of each recurrent layer, in each direction
+    layers: int = param(1, low=1, absent=1)  # recurrent layers, each reads the states of the one below
+    bidirectional: bool = param(False, absent=False)  # a second network reads from the end of the sequence
+    dropout: float = param(0.0, low=0, high=0.99, absent=0.0)  # share of the units between layers that training blanks
+    embedding_size: int | None = param(None, low=1, absent=None)  # of the vector of a symbol; null: one-hot inputs
+
+    def refuses(self, trial: Trial) -> Iterator[str]:
+        if self.bidirectional and hasattr(trial.task, "source_length"):
+            yield "model.bidirectional=true: a decoder cannot read from the end; must be false for an encoder-decoder"
+        if self.embedding_size and not _has_symbols(trial.task):
+            yield (
+                f"model.embedding_size={self.embedding_size}: the inputs of task={name_of(trial.task)} are no symbols; "
+                "must be null"
+            )
+
+    def ignored(self) -> frozenset[str]:
+        """Fields without effect on the numbers, given the others."""
+        return frozenset({"dropout"} if self.layers == 1 else ())
+
+
+@functools.cache
+def _has_symbols(task: Any) -> bool:
+    return not task.sample(np.random.Generator(np.random.Philox(0)), 1).inputs.is_floating_point()
 
 
 @dataclass(frozen=True)
@@ -98,6 +122,24 @@ class Train:
     passes_to_solve: int = param(3, low=1)  # evaluations in a row that must meet the task's criterion
     clip_mode: str = param("norm", choices=("norm", "value"))
     clip_threshold: float | None = param(1.0, above=0)  # null switches clipping off
+
+    truncation: int | None = param(None, low=1, absent=None)  # steps that a gradient reaches back; null: all
+    omega: float = param(0.0, low=0, absent=0.0)  # strength of the regulariser of Pascanu et al. 2013, section 3.3
+
+    def refuses(self, trial: Trial) -> Iterator[str]:
+        forms = {
+            "model.bidirectional=true": trial.model.bidirectional,
+            "an encoder-decoder": hasattr(trial.task, "source_length"),
+        }
+        for form in [name for name, chosen in forms.items() if chosen]:
+            if self.truncation is not None:
+                yield f"train.truncation={self.truncation}: does not go with {form}; must be null"
+            if self.omega:
+                yield f"train.omega={self.omega:g}: does not go with {form}; must be 0"
+        if self.omega and (getattr(trial.cell, "elman", None) is None or "W_hh" not in trial.cell.shapes(1, 1)):
+            yield f"train.omega={self.omega:g}: is for Elman cells alone; must be 0 for cell={name_of(trial.cell)}"
+        if self.omega and (self.truncation is not None or trial.model.layers > 1 or trial.model.embedding_size):
+            yield f"train.omega={self.omega:g}: is defined for one layer, without embedding or truncation; must be 0"
 
     def ignored(self) -> frozenset[str]:
         """Fields without effect on the numbers, given the others."""
@@ -191,16 +233,27 @@ def ignored_by(spec: Any) -> frozenset[str]:
     return spec.ignored() if hasattr(spec, "ignored") else frozenset()
 
 
+def ignored_in(trial: Trial, section: str) -> frozenset[str]:
+    """The fields of a section without effect on the numbers; a section's own name among them: so is the member chosen.
+
+    A cell that makes its recurrent weights by itself reads nothing of the init but the scale of the inputs.
+    """
+    spec = getattr(trial, section)
+    if section == "init" and not trial.cell.reads_init:
+        return frozenset({section, *(field.name for field in dataclasses.fields(spec))} - {"input_scale"})
+    return ignored_by(spec)
+
+
 def _identity(trial: Trial) -> dict[str, Any]:
     identity: dict[str, Any] = {"schema": SCHEMA_VERSION, "seed": trial.seed}
     for section, spec in sections(trial):
-        ignored = ignored_by(spec)
+        ignored = ignored_in(trial, section)
         identity[section] = {
             field.name: getattr(spec, field.name)
             for field in dataclasses.fields(spec)
             if field.name not in ignored and getattr(spec, field.name) != field.metadata.get("absent")
         }
-        if section in KINDS:
+        if section in KINDS and section not in ignored:
             identity[section] |= {"name": name_of(spec), "version": spec.version}
     return identity
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rnnlab.model import ALIGNMENT, Layout, forward, granule, initial, padded, parameter_count, shapes
+from rnnlab.aligned import ALIGNMENT, granule, padded
+from rnnlab.model import Layout, forward, initial, parameter_count, shapes
 from rnnlab.seeding import generator
 
 SIZES = st.dictionaries(
@@ -36,7 +37,7 @@ def symbols(one, models: int, batch: int) -> Tensor:
 def test_forward_and_its_gradients_equal_those_of_torch_for_every_model(hidden, nonlinearity, scored):
     one = trial(hidden_size=hidden, nonlinearity=nonlinearity, delay=4, alphabet=3)
     parameters, inputs = stacked(one, 3), symbols(one, 3, batch=5)
-    outputs = forward(one.cell, parameters, inputs, scored)
+    outputs = forward(one, parameters, inputs, scored)
     weights = normal("loss", *outputs.shape)
     gradients = torch.autograd.grad((outputs * weights).sum(), list(parameters.values()))
     for model in range(3):
@@ -56,7 +57,7 @@ def test_integer_symbols_equal_their_one_hot_vectors(hidden):
     parameters, inputs = stacked(one, 2), symbols(one, 2, batch=7)
     one_hot = torch.nn.functional.one_hot(inputs, one.task.input_size).double()
     scored = slice(None)
-    assert torch.equal(forward(one.cell, parameters, inputs, scored), forward(one.cell, parameters, one_hot, scored))
+    assert torch.equal(forward(one, parameters, inputs, scored), forward(one, parameters, one_hot, scored))
 
 
 @pytest.mark.parametrize("task", ["copy", "adding"])

@@ -10,7 +10,7 @@ from builders import courses, torch_modules, trial
 from stacks import RAGGED, mates
 from torch.nn import functional
 
-from rnnlab import train
+from rnnlab import bptt, train
 from rnnlab.model import forward, initial
 from rnnlab.record import EXHAUSTED, RUNNING, SOLVED, Record
 from rnnlab.seeding import generator
@@ -84,7 +84,7 @@ def test_the_evaluation_is_that_of_the_weights_in_the_record(task):
     one = trial(task=task, **RAGGED, seed=2)
     held_out = stacked([one.task.sample(generator(2, "eval"), one.train.eval_size)])
     parameters = {name: values[None] for name, values in last.weights.items()}
-    outputs = forward(one.cell, parameters, held_out.inputs, one.task.scored)
+    outputs = forward(one, parameters, held_out.inputs, one.task.scored)
     expected = one.task.metrics(outputs, at_steps(held_out, one.task.scored))
     for name in ("loss", "accuracy"):
         assert last.metrics[f"eval/{name}"] == pytest.approx(expected[name].item(), rel=1e-6)
@@ -149,11 +149,12 @@ def test_training_draws_one_stream_per_seed_and_step_and_evaluates_on_one_stream
 def test_trials_with_the_same_seed_see_the_same_data_and_others_do_not(monkeypatch):
     seen = []
 
-    def noted(cell, parameters, inputs, scored):
+    def noted(one, parameters, inputs, *rest):
         seen.append(inputs)
-        return forward(cell, parameters, inputs, scored)
+        return forward(one, parameters, inputs, *rest)
 
     monkeypatch.setattr(train, "forward", noted)
+    monkeypatch.setattr(bptt, "forward", noted)
     pair = {"seed": 1, "spectral_radius": 0.5}, {"seed": 1, "learning_rate": 0.5, "init": "identity"}
     list(fit([trial(**SMALL | NEVER | free) for free in (*pair, {"seed": 2})]))
     assert len(seen) == 7 + 4

@@ -12,16 +12,43 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from rnnlab.cells import Parameters, State, Streams, Weights, standard_initial, standard_shapes
+from rnnlab.inits import Init, spectral_radius
 from rnnlab.trial import param
 
 
 @dataclass(frozen=True)
 class Elman:
     version: ClassVar[int] = 1
+    states: ClassVar[int] = 1
+    additive: ClassVar[bool] = True
+    gated: ClassVar[bool] = False
+    reads_init: ClassVar[bool] = True
     nonlinearity: str = param("tanh", choices=("tanh", "relu", "identity"))
 
-    def step(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
-        return self.activate(torch.baddbmm(projected, state, recurrent.mT))
+    @property
+    def elman(self) -> Elman:
+        return self
+
+    def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+        return standard_shapes(inputs, hidden)
+
+    def initial(self, init: Init, streams: Streams, inputs: int, hidden: int, scale: float) -> dict[str, Tensor]:
+        return standard_initial(init, streams, inputs, hidden, scale)
+
+    def weights(self, parameters: Parameters) -> Weights:
+        return Weights(parameters["W_xh"], parameters["b_h"], parameters["W_hh"])
+
+    def advance(self, fed: State, state: State, gains: State) -> tuple[State, State]:
+        return (self.activate(fed[0]),), ()
+
+    def retreat(
+        self, gradient: State, before: State, after: State, kept: State, gains: State
+    ) -> tuple[State, State, State]:
+        return (self.pull_back_(gradient[0].clone(), after[0]),), (torch.zeros_like(before[0]),), ()
+
+    def radius(self, parameters: Parameters) -> Tensor:
+        return spectral_radius(parameters["W_hh"])
 
     def activate(self, preactivation: Tensor, out: Tensor | None = None) -> Tensor:
         """f, elementwise; into `out` where given."""

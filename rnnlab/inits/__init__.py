@@ -19,8 +19,14 @@ class Init(Protocol):
     """
 
     version: ClassVar[int]  # rises when the numbers of an equal spec change
-    spectral_radius: float  # of W_hh: the largest |eigenvalue|
-    input_scale: float  # standard deviation of the entries of W_xh
+
+    @property
+    def spectral_radius(self) -> float:
+        """Of W_hh: the largest |eigenvalue|."""
+
+    @property
+    def input_scale(self) -> float:
+        """Standard deviation of the entries of W_xh."""
 
     def recurrent(self, generator: np.random.Generator, hidden_size: int) -> Tensor:
         """W_hh (H, H) in float64, of exactly the spectral radius asked for."""
