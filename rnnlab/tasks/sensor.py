@@ -3,15 +3,15 @@
     normal     ####....|####....|####....|####....|####.      `#` an item below the scanner, +1; `.` a gap, -1
     slipping   ####....|........|####....|####....|####.      the belt lost its grip: a gap lasts one period longer
     jamming    ####....|########|####....|####....|####.      an item got stuck: it stays one period longer
-                           u   v          distance = 22: steps from u to the end, period = 8, target at the last step
+                           u   v          distance = 25: steps from u to the end, period = 8, target at the last step
 
 One reading per step. Items come at a steady pitch, each edge up to `jitter` steps late. All is normal before and after
-the one period that tells, with nothing later that depends on it, so the network must remember. Two readings decide,
-wherever the edges fell: u, the last that shows an item for sure, and v, the last that shows a gap for sure; the
-readings just before each say the same, so `distance` is the least that a network must look back to tell slipping
-without error.
-Added to the signal are a drift, linear between two offsets, and noise, both uniform and so bounded that no reading
-changes its sign: the classes can be told without error. With `varied` the sequences begin up to two periods later.
+the one period that tells, and nothing there depends on it, so the network must remember. Two readings decide, wherever
+the edges fell: u, the last that shows an item for sure, and v, the last that shows a gap for sure. Readings just before
+them say the same, so `distance` is the least that a network must look back to tell slipping without error.
+
+A drift, linear between two offsets, and noise are added, both uniform and bounded so that no reading changes its
+sign: the classes can be told without error. With `varied` the sequences begin up to two periods later.
 
 Source: the signal is our own model. A class that a short event at the beginning decides, with noise to the end, is the
 minimal task of Bengio, Simard, Frasconi 1994, "Learning long-term dependencies with gradient descent is difficult",
