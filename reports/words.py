@@ -9,10 +9,25 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-TASKS = {"copy": "copy memory", "adding": "adding problem"}
+TASKS = {
+    "copy": "copy memory",
+    "adding": "adding problem",
+    "digits": "handwritten digits",
+    "sensor": "line scanner",
+    "agreement": "verb agreement",
+    "tagging": "tagging",
+    "reverse": "reversal",
+    "generate": "melodies",
+}
 CRITERIA = {  # what "solved" means; tests compare the numbers with those of the task modules
     "copy": "at least 99 % of the recalled symbols right",
     "adding": "a mean squared error below 0.01",
+    "digits": "at least 93 % of the held-out digits right",
+    "sensor": "at least 99 % of the sequences classified right",
+    "agreement": "at least 99 % of the numbers right",
+    "tagging": "at least 99 % of the tags right",
+    "reverse": "at least 99 % of the written symbols and ends right",
+    "generate": "at least 99 % of the notes right",
 }
 OWN_CRITERION = "the task's own criterion met"
 

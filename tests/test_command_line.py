@@ -19,7 +19,8 @@ from rnnlab.trial import Train
 
 EXPERIMENTS = sorted(file.stem for file in Path("conf/experiment").glob("*.yaml"))
 ENGINES = sorted(file.stem for file in Path("conf/engine").glob("*.yaml"))
-BOTH = "task.length, task.delay, task.symbols, task.alphabet, task.score, task.variant"
+TASKS = dict(sorted(registry()["task"].items()))
+ONE_OF_TASKS = f"must be one of {', '.join(TASKS)}"
 UNREAD = "no trial of this sweep reads it, given the other settings; must be left out"
 
 
@@ -32,7 +33,9 @@ TRAIN_KEYS, ENGINE_KEYS = keys_of("train", Train), keys_of("engine", EngineSetti
 TOP = "task, model, cell, init, train, seed, store, engine, experiment"
 MEANT_SIZE = "unknown key; did you mean model.hidden_size? allowed: model.hidden_size"
 UNKNOWN = f"unknown key; allowed: {TOP}"
-MEANT_DELAY = f"unknown key; did you mean task.delay? allowed of task adding or copy: {BOTH}"
+KEYS_OF_TASKS = dict.fromkeys(f"task.{field.name}" for spec in TASKS.values() for field in dataclasses.fields(spec))
+ALLOWED_OF_TASKS = f"allowed of task {' or '.join(TASKS)}: {', '.join(KEYS_OF_TASKS)}"
+MEANT_DELAY = f"unknown key; did you mean task.delay? {ALLOWED_OF_TASKS}"
 MEANT_STEPS = f"unknown key; did you mean train.max_steps? allowed: {TOP}"
 NO_AXIS = "cannot be swept, is no part of a trial; axes are task, model, cell, init, train, seed"
 ADDING_HAS = "unknown key; allowed of task adding: task.length"
@@ -85,10 +88,10 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ("store.weights=all", "store.weights", "all", "must be one of both, none"),
     ("cell.nonlinearity=sigmoid", "cell.nonlinearity", "sigmoid", "must be one of tanh, relu, identity"),
     # unknown groups
-    ("task=nosuch", "task", "nosuch", "must be one of adding, copy"),
-    ("task=null", "task", "null", "must be one of adding, copy"),
-    ("task=../config", "task", "../config", "must be one of adding, copy"),
-    ("task={delay:3}", "task", "{'delay': 3}", "must be one of adding, copy"),
+    ("task=nosuch", "task", "nosuch", ONE_OF_TASKS),
+    ("task=null", "task", "null", ONE_OF_TASKS),
+    ("task=../config", "task", "../config", ONE_OF_TASKS),
+    ("task={delay:3}", "task", "{'delay': 3}", ONE_OF_TASKS),
     ("cell=lstmm", "cell", "lstmm", f"must be one of {', '.join(sorted(registry()['cell']))}"),
     ("init=gausian", "init", "gausian", f"must be one of {', '.join(sorted(registry()['init']))}"),
     ("store=nosuch", "store", "nosuch", "must be one of postgres, server, sqlite"),
@@ -176,7 +179,7 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
         "8,9",
         MEANT_SIZE,
     ),
-    ("-m task=copy,nosuch", "task", "nosuch", "must be one of adding, copy"),
+    ("-m task=copy,nosuch", "task", "nosuch", ONE_OF_TASKS),
     ("-m task=copy,adding task.delay=3,5", "task.delay", "3,5", ADDING_HAS),
     ("-m experiment=demo_copy task=adding", "task.delay", "3,5,8,12,18,27,40,60,90", ADDING_HAS),
     ("-m train.optimizer=adam train.momentum=0.5,0.9", "train.momentum", "0.5,0.9", UNREAD),
@@ -268,7 +271,7 @@ FILES = {  # content of an experiment file -> the one line; {file} stands for it
     # defaults
     "defaults: 3": "defaults=3: must be a list, such as - override /task: adding",
     "defaults: [nosuch]": "defaults: nosuch: must be override /GROUP: NAME, or one of other",
-    "defaults: [{override /task: nosuch}]": "task=nosuch: must be one of adding, copy",
+    "defaults: [{override /task: nosuch}]": f"task=nosuch: {ONE_OF_TASKS}",
     "defaults: [{override /tsk: copy}]": "tsk=copy: unknown key; did you mean task? allowed of defaults: "
     "task, cell, init, store, engine",
     "defaults: [{/task: copy}]": "defaults: /task: copy: must be override /task: copy",
@@ -296,7 +299,7 @@ AXES = {  # hydra.sweeper of an experiment file -> the one line
     "params: {seed: 'range('}": "seed=range(: the value cannot be read; must be an integer >= 0, "
     "in quotes where it is text",
     "params: {train.clip_threshold: [null, 0]}": "train.clip_threshold=0: must be a finite number > 0, or null",
-    "params: {task: 'copy,nosuch'}": "task=nosuch: must be one of adding, copy",
+    "params: {task: 'copy,nosuch'}": f"task=nosuch: {ONE_OF_TASKS}",
     "params: {task.length: '5,6'}": f"task.length=5,6: unknown key; allowed of task copy: {TASK_KEYS}",
     "params: {trian.max_steps: '5,6'}": f"trian.max_steps=5,6: {MEANT_STEPS}",
     "params: {engine.workers: '1,2'}": f"engine.workers=1,2: {NO_AXIS}",

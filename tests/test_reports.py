@@ -1,5 +1,6 @@
 """Figures show what the frame holds: every trial in its place, with the interval of every point."""
 
+import importlib
 import re
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ from frames import DELAYS, INITS, LENGTHS, RADII, adding_sweep, copy_sweep, fram
 from reports import distances, panels, style, words
 from reports.figures import check, figures, learnability, title
 from rnnlab.record import FAILED, RUNNING
+from rnnlab.registry import registry
 from rnnlab.tasks.adding import SOLVED_LOSS
 from rnnlab.tasks.copy import SOLVED_ACCURACY
 from rnnlab.trial import BadInput
@@ -224,6 +226,19 @@ def test_the_criteria_in_words_are_those_of_the_tasks():
     assert f"{100 * SOLVED_ACCURACY:g} %" in words.criterion("copy")
     assert f"below {SOLVED_LOSS:g}" in words.criterion("adding")
     assert words.criterion("a_new_task") == words.OWN_CRITERION
+
+
+@pytest.mark.parametrize("task", words.CRITERIA)
+def test_a_criterion_in_words_has_the_number_of_its_task(task):
+    """A task is solved at a share of right outputs or below a loss: at that named number, and not on its other side."""
+    module = importlib.import_module(f"rnnlab.tasks.{task}")
+    share, loss = getattr(module, "SOLVED_ACCURACY", None), getattr(module, "SOLVED_LOSS", None)
+    assert (share is None) != (loss is None)
+    wording = f"at least {100 * share:g} %" if share else f"below {loss:g}"
+    assert re.search(rf"{re.escape(wording)}(?![.\d])", words.criterion(task))
+    spec = registry()["task"][task]()
+    assert spec.solved({"accuracy": share} if share else {"loss": loss - 1e-9})
+    assert not spec.solved({"accuracy": share - 1e-9} if share else {"loss": loss + 1e-9})
 
 
 def test_a_name_with_the_signs_of_formulas_is_drawn_as_it_is():

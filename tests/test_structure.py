@@ -71,6 +71,7 @@ ONLY = {  # these packages are known to so few modules of rnnlab
     "omegaconf": {"config", "config_file", "explain"},
     "submitit": {"processes"},
     "rich": {"progress"},
+    "sklearn": {"tasks"},
 }
 CALLERS = {"experiments", "reports", "benchmarks", "hydra_plugins", "tests"}
 

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from builders import trial
 from oracles import known
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from rnnlab.seeding import generator
 from rnnlab.tasks import FORMS, MANY_TO_ONE, ONE_TO_MANY, SEQUENCE_TO_SEQUENCE, Batch, Task, at_steps, stacked
 from rnnlab.tasks.adding import Adding
 from rnnlab.tasks.copy import Copy
+from rnnlab.trial import name_of
 
 every_task = pytest.mark.parametrize(
     "task", [task for name in registry()["task"] for task in known(name).settings], ids=repr
@@ -87,9 +89,15 @@ def test_the_mask_lies_within_the_scored_steps(task):
 @every_task
 def test_the_dial_is_a_parameter_that_sets_the_distance(task):
     assert task.dial in {field.name for field in dataclasses.fields(task)}
-    further = dataclasses.replace(task, **{task.dial: 2 * getattr(task, task.dial)})
+    further = dataclasses.replace(task, **{task.dial: max(1, 2 * getattr(task, task.dial))})
     assert further.distance > task.distance
     assert (further.input_size, further.output_size) == (task.input_size, task.output_size)
+
+
+@every_task
+def test_the_settings_of_the_tests_are_ones_that_a_launch_accepts(task):
+    for fields in (vars(task), known(task).short, known(task).long):
+        assert trial(task=name_of(task), **fields)
 
 
 @every_task
@@ -125,15 +133,16 @@ def test_padding_fills_what_follows_a_short_sequence(task):
 
 @every_task
 def test_an_oracle_that_sees_only_the_inputs_solves_the_task(task):
-    batch = sample(task, 200)
-    expected = known(task).oracle(task, batch.inputs)
-    assert torch.equal(expected[batch.mask], batch.targets[batch.mask])
-    outputs = certain(task, expected)[task.scored]
-    metrics = {name: value.item() for name, value in task.metrics(outputs, at_steps(batch, task.scored)).items()}
-    assert metrics["accuracy"] == 1
-    assert metrics["loss"] == pytest.approx(0, abs=1e-6)
-    assert metrics["loss"] == task.loss(outputs, at_steps(batch, task.scored)).item()
-    assert task.solved(metrics)
+    for draw in (task.sample, getattr(task, "held_out", task.sample)):
+        batch = draw(generator(0, "eval"), 200)
+        expected = known(task).oracle(task, batch.inputs)
+        assert torch.equal(expected[batch.mask], batch.targets[batch.mask])
+        outputs = certain(task, expected)[task.scored]
+        metrics = {name: value.item() for name, value in task.metrics(outputs, at_steps(batch, task.scored)).items()}
+        assert metrics["accuracy"] == 1
+        assert metrics["loss"] == pytest.approx(0, abs=1e-6)
+        assert metrics["loss"] == task.loss(outputs, at_steps(batch, task.scored)).item()
+        assert task.solved(metrics)
 
 
 @every_task
@@ -193,8 +202,8 @@ def test_a_scored_output_changes_with_the_input_at_each_of_its_lags_and_with_no_
 @every_task
 def test_the_distance_is_the_largest_lag_that_occurs(task):
     lags = torch.cat([task.lags(sample(task, 500, step=step))[:, 2] for step in range(4)])
-    assert lags.min() >= 0
-    assert lags.max() == task.distance
+    assert lags.abs().max() == task.distance
+    assert max(0, -lags.min()) == getattr(task, "ahead", 0), "what is to come is needed, and the task does not say so"
 
 
 @every_task
@@ -205,6 +214,7 @@ def test_lags_name_scored_outputs_and_inputs_within_the_sequence(task):
     t, b, lag = rows.unbind(1)
     assert batch.mask[t, b].all()
     assert (t - lag >= 0).all()
+    assert (t - lag < (task.length if batch.lengths is None else batch.lengths[b])).all(), "a lag into padding"
     assert len(rows) == len(set(map(tuple, rows.tolist())))
 
 

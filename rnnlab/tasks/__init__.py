@@ -44,11 +44,16 @@ class Task(Protocol):
     padding: ClassVar[int]       the input symbol that fills up short sequences; a network sees a zero vector there
     source_length: int           of a task of the form SEQUENCE_TO_SEQUENCE: the decoder begins at this step
     held_out(generator, size)    sequences for evaluation, where `sample` draws from a finite set that it must not touch
+    ahead: int                   the most steps after its own that an output needs: lags down to -ahead; only a network
+                                 that also reads backwards has them
     """
 
     version: ClassVar[int]  # rises when the numbers of an equal spec change
-    form: ClassVar[str]  # one of `FORMS`: which outputs are asked for
     dial: ClassVar[str]  # the field that sets the distance: its name stands in names of runs, with its value
+
+    @property
+    def form(self) -> str:
+        """One of `FORMS`: which outputs are asked for."""
 
     @property
     def length(self) -> int:
@@ -68,7 +73,7 @@ class Task(Protocol):
 
     @property
     def distance(self) -> int:
-        """The largest lag, in steps, that any scored output needs."""
+        """The largest lag, in steps, that any scored output needs, be it back or ahead."""
 
     @property
     def baseline(self) -> float:
@@ -145,3 +150,36 @@ def share_correct(outputs: Tensor, batch: Batch) -> Tensor:
 def symbols(values: np.ndarray) -> Tensor:
     """Integer symbols as a tensor."""
     return torch.from_numpy(values.astype(np.int64))
+
+
+def class_metrics(outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """The metrics of a task whose scored outputs are classes."""
+    return {"loss": cross_entropy(outputs, batch), "accuracy": share_correct(outputs, batch)}
+
+
+def at_end(answers: np.ndarray, length: int, lengths: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+    """Targets and mask, each (T, B, ...), of one answer (B, ...) for each sequence, at its last step."""
+    places = ((length if lengths is None else lengths) - 1, np.arange(len(answers)))
+    targets = np.zeros((length, *answers.shape), dtype=answers.dtype)
+    mask = np.zeros((length, len(answers)), dtype=bool)
+    targets[places], mask[places] = answers, True
+    return torch.from_numpy(targets), torch.from_numpy(mask)
+
+
+def lags_from_end(needed: Tensor, batch: Batch) -> Tensor:
+    """(N, 3) `lags` of a task with one scored output per sequence, which needs the inputs where `needed` (T, B)."""
+    times, sequences = torch.nonzero(needed, as_tuple=True)
+    scored = batch.mask.int().argmax(0)[sequences]
+    return torch.stack([scored, sequences, scored - times], dim=1)
+
+
+def within(lengths: np.ndarray, length: int) -> np.ndarray:
+    """(T, B) true at the steps of each sequence, false in the padding that follows."""
+    return np.arange(length)[:, None] < lengths
+
+
+def from_start(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(T, B) the last `lengths` steps of each sequence, moved to its beginning; zeros follow."""
+    moved = np.arange(len(values))[:, None] + len(values) - lengths
+    kept = np.take_along_axis(values, np.minimum(moved, len(values) - 1), axis=0)
+    return np.where(within(lengths, len(values)), kept, 0)
