@@ -9,10 +9,24 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-TASKS = {"copy": "copy memory", "adding": "adding problem"}
+TASKS = {
+    "copy": "copy memory",
+    "variable_delay_copy": "copy memory with a variable delay",
+    "adding": "adding problem",
+    "multiplication": "multiplication problem",
+    "noiseless_memorization": "noiseless memorisation",
+}
 CRITERIA = {  # what "solved" means; tests compare the numbers with those of the task modules
-    "copy": "at least 99 % of the recalled symbols right",
-    "adding": "a mean squared error below 0.01",
+    **dict.fromkeys(
+        ("copy", "variable_delay_copy", "selective_copy", "noiseless_memorization"),
+        "at least 99 % of the recalled symbols right",
+    ),
+    **dict.fromkeys(
+        ("temporal_order", "random_permutation", "bit_recall", "parity", "associative_recall"),
+        "at least 99 % of the sequences right",
+    ),
+    "adding": "a mean squared error of the sum below 0.01",
+    "multiplication": "a mean squared error below 0.003",
 }
 OWN_CRITERION = "the task's own criterion met"
 
