@@ -3,9 +3,9 @@
     inputs   a b c . . > . . .                   symbols = 3, this sequence waits for 3 of up to delay = 5 steps
     targets  . . . . . . a b c                   `.` blank, `>` the marker; what follows is padding
 
-The wait is uniform in [1, delay] and its last step shows the marker, so that only the marker tells when to recall and counting
-steps does not help. Every symbol is recalled (this sequence's wait) + symbols steps after it was shown. The recall
-alone is scored. As in `copy`, the wait counts the marker; Tallec and Ollivier count the blanks before it.
+The wait is uniform in [1, delay] and its last step shows the marker, so that only the marker tells when to recall.
+Every symbol is recalled (this sequence's wait) + symbols steps after it was shown. The recall alone is scored. As in
+`copy`, the wait counts the marker; Tallec and Ollivier count the blanks before it.
 
 Source: Henaff, Szlam, LeCun 2016, "Recurrent orthogonal networks and long-memory tasks", the copy problem of variable
 length; restated by Tallec and Ollivier 2018, "Can recurrent neural networks warp time?", section 3.
