@@ -11,19 +11,28 @@ import pandas as pd
 
 TASKS = {
     "copy": "copy memory",
+    "variable_delay_copy": "copy memory with a variable delay",
     "adding": "adding problem",
+    "multiplication": "multiplication problem",
+    "noiseless_memorization": "noiseless memorisation",
     "digits": "handwritten digits",
     "sensor": "line scanner",
     "agreement": "verb agreement",
-    "tagging": "tagging",
     "reverse": "reversal",
     "generate": "melodies",
 }
 CRITERIA = {  # what "solved" means; tests compare the numbers with those of the task modules
-    "copy": "at least 99 % of the recalled symbols right",
-    "adding": "a mean squared error below 0.01",
+    **dict.fromkeys(
+        ("copy", "variable_delay_copy", "selective_copy", "noiseless_memorization"),
+        "at least 99 % of the recalled symbols right",
+    ),
+    **dict.fromkeys(
+        ("temporal_order", "random_permutation", "bit_recall", "parity", "associative_recall", "sensor"),
+        "at least 99 % of the sequences right",
+    ),
+    "adding": "a mean squared error of the sum below 0.01",
+    "multiplication": "a mean squared error below 0.003",
     "digits": "at least 93 % of the held-out digits right",
-    "sensor": "at least 99 % of the sequences classified right",
     "agreement": "at least 99 % of the numbers right",
     "tagging": "at least 99 % of the tags right",
     "reverse": "at least 99 % of the written symbols and ends right",

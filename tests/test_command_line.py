@@ -19,8 +19,6 @@ from rnnlab.trial import Train
 
 EXPERIMENTS = sorted(file.stem for file in Path("conf/experiment").glob("*.yaml"))
 ENGINES = sorted(file.stem for file in Path("conf/engine").glob("*.yaml"))
-TASKS = dict(sorted(registry()["task"].items()))
-ONE_OF_TASKS = f"must be one of {', '.join(TASKS)}"
 UNREAD = "no trial of this sweep reads it, given the other settings; must be left out"
 
 
@@ -28,17 +26,19 @@ def keys_of(section, spec):
     return ", ".join(f"{section}.{field.name}" for field in dataclasses.fields(spec))
 
 
-TASK_KEYS = "task.delay, task.symbols, task.alphabet, task.score, task.variant"
+TASKS = registry()["task"]
+TASK_KEYS, ADDING_KEYS = keys_of("task", TASKS["copy"]), keys_of("task", TASKS["adding"])
+ALL_TASK_KEYS = ", ".join(dict.fromkeys(key for task in TASKS.values() for key in keys_of("task", task).split(", ")))
+DELAYED = " or ".join(name for name, task in TASKS.items() if "task.delay" in keys_of("task", task).split(", "))
 TRAIN_KEYS, ENGINE_KEYS = keys_of("train", Train), keys_of("engine", EngineSettings)
 TOP = "task, model, cell, init, train, seed, store, engine, experiment"
 MEANT_SIZE = "unknown key; did you mean model.hidden_size? allowed: model.hidden_size"
 UNKNOWN = f"unknown key; allowed: {TOP}"
-KEYS_OF_TASKS = dict.fromkeys(f"task.{field.name}" for spec in TASKS.values() for field in dataclasses.fields(spec))
-ALLOWED_OF_TASKS = f"allowed of task {' or '.join(TASKS)}: {', '.join(KEYS_OF_TASKS)}"
-MEANT_DELAY = f"unknown key; did you mean task.delay? {ALLOWED_OF_TASKS}"
+MEANT_DELAY = f"unknown key; did you mean task.delay? allowed of task {' or '.join(TASKS)}: {ALL_TASK_KEYS}"
 MEANT_STEPS = f"unknown key; did you mean train.max_steps? allowed: {TOP}"
 NO_AXIS = "cannot be swept, is no part of a trial; axes are task, model, cell, init, train, seed"
-ADDING_HAS = "unknown key; allowed of task adding: task.length"
+ADDING_HAS = f"unknown key; allowed of task adding: {ADDING_KEYS}"
+A_TASK = f"must be one of {', '.join(TASKS)}"
 HYDRAS = f"Hydra's own settings are fixed here, rnnlab has its own launcher; allowed: {TOP}"
 FLAGS = "unknown flag; allowed: -m, --multirun, --config-dir=DIR, --cfg=job, --help, --version"
 
@@ -88,10 +88,10 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ("store.weights=all", "store.weights", "all", "must be one of both, none"),
     ("cell.nonlinearity=sigmoid", "cell.nonlinearity", "sigmoid", "must be one of tanh, relu, identity"),
     # unknown groups
-    ("task=nosuch", "task", "nosuch", ONE_OF_TASKS),
-    ("task=null", "task", "null", ONE_OF_TASKS),
-    ("task=../config", "task", "../config", ONE_OF_TASKS),
-    ("task={delay:3}", "task", "{'delay': 3}", ONE_OF_TASKS),
+    ("task=nosuch", "task", "nosuch", A_TASK),
+    ("task=null", "task", "null", A_TASK),
+    ("task=../config", "task", "../config", A_TASK),
+    ("task={delay:3}", "task", "{'delay': 3}", A_TASK),
     ("cell=lstmm", "cell", "lstmm", f"must be one of {', '.join(sorted(registry()['cell']))}"),
     ("init=gausian", "init", "gausian", f"must be one of {', '.join(sorted(registry()['init']))}"),
     ("store=nosuch", "store", "nosuch", "must be one of postgres, server, sqlite"),
@@ -127,7 +127,7 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ),
     ("task.length=5", "task.length", "5", f"unknown key; allowed of task copy: {TASK_KEYS}"),
     ("task=adding task.delay=5", "task.delay", "5", ADDING_HAS),
-    ("experiment=demo_adding task.delay=3", "task.delay", "3", "is of task copy, not of the task chosen here"),
+    ("experiment=demo_adding task.delay=3", "task.delay", "3", f"is of task {DELAYED}, not of the task chosen here"),
     ("task.name=adding", "task.name", "adding", f"unknown key; allowed of task copy: {TASK_KEYS}"),
     # what cannot be read
     ("delay", "delay", "", f"unknown key; did you mean task.delay? allowed: {TOP}"),
@@ -179,7 +179,7 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
         "8,9",
         MEANT_SIZE,
     ),
-    ("-m task=copy,nosuch", "task", "nosuch", ONE_OF_TASKS),
+    ("-m task=copy,nosuch", "task", "nosuch", A_TASK),
     ("-m task=copy,adding task.delay=3,5", "task.delay", "3,5", ADDING_HAS),
     ("-m experiment=demo_copy task=adding", "task.delay", "3,5,8,12,18,27,40,60,90", ADDING_HAS),
     ("-m train.optimizer=adam train.momentum=0.5,0.9", "train.momentum", "0.5,0.9", UNREAD),
@@ -271,7 +271,7 @@ FILES = {  # content of an experiment file -> the one line; {file} stands for it
     # defaults
     "defaults: 3": "defaults=3: must be a list, such as - override /task: adding",
     "defaults: [nosuch]": "defaults: nosuch: must be override /GROUP: NAME, or one of other",
-    "defaults: [{override /task: nosuch}]": f"task=nosuch: {ONE_OF_TASKS}",
+    "defaults: [{override /task: nosuch}]": f"task=nosuch: {A_TASK}",
     "defaults: [{override /tsk: copy}]": "tsk=copy: unknown key; did you mean task? allowed of defaults: "
     "task, cell, init, store, engine",
     "defaults: [{/task: copy}]": "defaults: /task: copy: must be override /task: copy",
@@ -299,7 +299,7 @@ AXES = {  # hydra.sweeper of an experiment file -> the one line
     "params: {seed: 'range('}": "seed=range(: the value cannot be read; must be an integer >= 0, "
     "in quotes where it is text",
     "params: {train.clip_threshold: [null, 0]}": "train.clip_threshold=0: must be a finite number > 0, or null",
-    "params: {task: 'copy,nosuch'}": f"task=nosuch: {ONE_OF_TASKS}",
+    "params: {task: 'copy,nosuch'}": f"task=nosuch: {A_TASK}",
     "params: {task.length: '5,6'}": f"task.length=5,6: unknown key; allowed of task copy: {TASK_KEYS}",
     "params: {trian.max_steps: '5,6'}": f"trian.max_steps=5,6: {MEANT_STEPS}",
     "params: {engine.workers: '1,2'}": f"engine.workers=1,2: {NO_AXIS}",

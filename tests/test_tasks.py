@@ -14,7 +14,14 @@ from rnnlab.seeding import generator
 from rnnlab.tasks import FORMS, MANY_TO_ONE, ONE_TO_MANY, SEQUENCE_TO_SEQUENCE, Batch, Task, at_steps, stacked
 from rnnlab.tasks.adding import Adding
 from rnnlab.tasks.copy import Copy
-from rnnlab.trial import name_of
+from rnnlab.tasks.multiplication import Multiplication
+from rnnlab.tasks.noiseless_memorization import NoiselessMemorization
+from rnnlab.tasks.parity import Parity
+from rnnlab.tasks.random_permutation import RandomPermutation
+from rnnlab.tasks.selective_copy import SelectiveCopy
+from rnnlab.tasks.temporal_order import TemporalOrder
+from rnnlab.tasks.variable_delay_copy import VariableDelayCopy
+from rnnlab.trial import BadInput, name_of
 
 every_task = pytest.mark.parametrize(
     "task", [task for name in registry()["task"] for task in known(name).settings], ids=repr
@@ -258,8 +265,24 @@ def test_the_baseline_of_copy_is_ln_8_where_only_the_recall_counts():
     assert Copy(delay=300, symbols=10, alphabet=8, score="recall").baseline == pytest.approx(math.log(8), rel=1e-12)
 
 
-def test_the_baseline_of_adding_is_a_sixth():
+def test_the_baseline_of_adding_is_a_sixth_and_that_of_the_mean_a_quarter_of_it():
     assert Adding(length=50).baseline == pytest.approx(1 / 6, rel=1e-12)
+    assert Adding(length=50, target="mean").baseline == pytest.approx(1 / 24, rel=1e-12)
+
+
+@pytest.mark.parametrize(("symbols", "classes"), [(2, 4), (3, 8)])
+def test_the_baselines_of_temporal_order_are_ln_4_and_ln_8(symbols, classes):
+    task = TemporalOrder(length=100, symbols=symbols)
+    assert task.baseline == pytest.approx(math.log(classes), rel=1e-12)
+    assert (task.input_size, task.output_size, task.distance) == (6, classes, 89)
+
+
+@pytest.mark.parametrize("choice", [{}, {"delay": 100, "symbols": 10, "alphabet": 5, "patterns": "random"}])
+def test_noiseless_memorization_is_copy_memory_but_for_the_patterns(choice):
+    task = NoiselessMemorization(**choice)
+    twin = Copy(task.delay, task.symbols, task.alphabet, task.score)
+    for member in ("length", "input_size", "output_size", "scored", "distance", "baseline"):
+        assert getattr(task, member) == getattr(twin, member)
 
 
 @pytest.mark.parametrize(("variant", "drawn"), [("urnn", "ab....>.."), ("exprnn", "ab.....>."), ("tcn", "ab....>>>")])
@@ -277,3 +300,114 @@ def test_an_adding_sequence_has_one_marker_in_each_half():
         assert (markers[: length // 2].sum(0) == 1).all()
         assert (markers[length // 2 :].sum(0) == 1).all()
         assert (markers.sum(1) > 0).all(), "a step that is never marked"
+
+
+@pytest.mark.parametrize(
+    ("task", "places"),
+    [
+        (Adding(40, markers="pascanu"), [set(range(4)), set(range(4, 20))]),
+        (Multiplication(10, markers="pascanu"), [{0}, {1, 2, 3, 4}]),
+        (Multiplication(5), [{0, 1}, {2, 3, 4}]),
+        (Adding(4, markers="anywhere"), [{0, 1, 2}, {1, 2, 3}]),
+    ],
+    ids=repr,
+)
+def test_the_first_and_the_second_marker_stand_where_the_source_has_them(task, places):
+    _, steps = torch.nonzero(sample(task, 1000).inputs[..., 1].T, as_tuple=True)
+    assert [set(steps[rank::2].tolist()) for rank in (0, 1)] == places
+
+
+def test_any_two_steps_are_marked_equally_often_where_they_stand_anywhere():
+    markers = sample(Adding(4, markers="anywhere"), 6000).inputs[..., 1]
+    pairs, counts = markers.T.unique(dim=0, return_counts=True)
+    assert len(pairs) == 6
+    assert ((counts - 1000).abs() < 5 * 1000**0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("task", "lengths"),
+    [
+        (Adding(110, lengths="varied"), range(100, 111)),
+        (Multiplication(22, lengths="varied"), range(20, 23)),
+        (Parity(5, lengths="varied"), range(2, 6)),
+        (VariableDelayCopy(delay=4, symbols=3), range(7, 11)),
+    ],
+    ids=repr,
+)
+def test_lengths_that_vary_take_every_value_of_their_range(task, lengths):
+    assert set(sample(task, 2000).lengths.tolist()) == set(lengths)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "windows"),
+    [(2, [{4, 5, 6, 7}, {20, 21, 22, 23}]), (3, [{4, 5, 6, 7}, {12, 13, 14, 15}, {24, 25, 26, 27}])],
+)
+def test_the_symbols_of_temporal_order_stand_in_their_tenths_of_the_sequence(symbols, windows):
+    _, steps = torch.nonzero(sample(TemporalOrder(40, symbols), 500).inputs.T < 2, as_tuple=True)
+    assert [set(steps[rank::symbols].tolist()) for rank in range(symbols)] == windows
+
+
+def test_a_temporal_order_target_reads_as_a_binary_number():
+    batch = sample(TemporalOrder(20, symbols=3), 50)
+    for inputs, target in zip(batch.inputs.T.tolist(), batch.targets[-1].tolist(), strict=True):
+        assert "".join(str(symbol) for symbol in inputs if symbol < 2) == f"{target:03b}"
+
+
+def test_no_symbol_comes_twice_in_a_permutation():
+    for sequence in sample(RandomPermutation(length=9, alphabet=10)).inputs.T.tolist():
+        assert sequence[0] in (0, 1)
+        assert sorted(sequence[1:]) == list(range(2, 10))
+    repeated = sample(RandomPermutation(length=9, alphabet=10, between="independent")).inputs.T.tolist()
+    assert any(len(set(sequence)) < 9 for sequence in repeated)
+
+
+def test_a_balanced_batch_holds_every_pattern_equally_often_up_to_one():
+    for size in (32, 50, 64, 200):
+        patterns, counts = sample(NoiselessMemorization(), size).inputs[:5].unique(dim=1, return_counts=True)
+        assert patterns.shape[1] == 32
+        assert set(counts.tolist()) == {size // 32, -(-size // 32)}
+
+
+def test_any_places_of_a_selective_copy_are_equally_likely():
+    task = SelectiveCopy(span=4, symbols=2)
+    places, counts = (sample(task, 6000).inputs[:4] > 0).T.unique(dim=0, return_counts=True)
+    assert len(places) == 6
+    assert ((counts - 1000).abs() < 5 * 1000**0.5).all()
+
+
+def test_parity_has_no_partial_credit():
+    """Among strings that agree in all bits but one, wherever that is, as many are odd as even."""
+    batch = sample(Parity(4), 4000)
+    for hidden in range(4):
+        others = [step for step in range(4) if step != hidden]
+        for group in batch.inputs[others].unique(dim=1).T:
+            alike = (batch.inputs[others] == group[:, None]).all(0)
+            odd = batch.targets[-1, alike].double()
+            assert abs(odd.mean() - 0.5) < 5 * 0.5 / len(odd) ** 0.5
+
+
+@pytest.mark.parametrize("name", registry()["task"])
+def test_the_tasks_that_the_tests_take_are_not_refused(name):
+    for task in known(name).settings:
+        fields = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
+        assert trial(task=name, **fields).task == task
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "line"),
+    [
+        ("adding", {"length": 9, "markers": "pascanu"}, "task.length=9: must be >= 10 with task.markers=pascanu, "),
+        ("adding", {"length": 10, "lengths": "varied"}, "task.length=10: must be >= 11 with task.lengths=varied, "),
+        ("multiplication", {"length": 9, "markers": "pascanu"}, "task.length=9: must be >= 10 with task.markers=pasc"),
+        ("parity", {"length": 2, "lengths": "varied"}, "task.length=2: must be >= 3 with task.lengths=varied"),
+        ("selective_copy", {"span": 2, "symbols": 3}, "task.span=2: must be >= task.symbols=3, "),
+        ("random_permutation", {"length": 100}, "task.length=100: must be <= 99 with task.alphabet=100: "),
+        ("associative_recall", {"pairs": 5}, "task.keys=4: must be >= task.pairs=5, "),
+        ("noiseless_memorization", {"symbols": 13}, "task.patterns=balanced: must be random with task.alphabet=2 and "),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused_in_one_line(name, fields, line):
+    with pytest.raises(BadInput) as refusal:
+        trial(task=name, **fields)
+    (said,) = refusal.value.problems
+    assert said.startswith(line)

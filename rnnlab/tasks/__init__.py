@@ -5,7 +5,7 @@ Shapes: T time, B sequences, O outputs, `...` any leading axes (a stack has one:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -157,6 +157,15 @@ def class_metrics(outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
     return {"loss": cross_entropy(outputs, batch), "accuracy": share_correct(outputs, batch)}
 
 
+def value_metrics(outputs: Tensor, batch: Batch, tolerance: float) -> dict[str, Tensor]:
+    """The metrics of a task with one real output, correct within `tolerance`."""
+    error = (outputs - batch.targets).squeeze(-1).abs()
+    return {
+        "loss": mean_squared_error(outputs, batch),
+        "accuracy": masked_mean((error < tolerance).to(outputs.dtype), batch.mask),
+    }
+
+
 def at_end(answers: np.ndarray, length: int, lengths: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
     """Targets and mask, each (T, B, ...), of one answer (B, ...) for each sequence, at its last step."""
     places = ((length if lengths is None else lengths) - 1, np.arange(len(answers)))
@@ -183,3 +192,46 @@ def from_start(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     moved = np.arange(len(values))[:, None] + len(values) - lengths
     kept = np.take_along_axis(values, np.minimum(moved, len(values) - 1), axis=0)
     return np.where(within(lengths, len(values)), kept, 0)
+
+
+MARKERS = ("halves", "pascanu", "anywhere")  # where two of the steps are marked: see `_marked_steps`
+LENGTHS = ("equal", "varied")  # of sequences with two marked values: `length`, or uniform in [length / 1.1, length]
+
+
+def shortest_marked(length: int, lengths: str) -> int:
+    """Steps of the shortest sequence with two marked values, where `length` is that of the longest."""
+    return length if lengths == "equal" else -(-10 * length // 11)
+
+
+def marked_values(
+    generator: np.random.Generator, size: int, length: int, lengths: str, markers: str
+) -> tuple[Tensor, np.ndarray, np.ndarray | None]:
+    """Inputs (T, B, 2) of values in [0, 1) and markers, the two marked values (2, B), the lengths for `at_end`."""
+    values = generator.random((length, size), dtype=np.float32)
+    steps = None if lengths == "equal" else generator.integers(shortest_marked(length, lengths), length + 1, size)
+    marked = _marked_steps(generator, size, length if steps is None else steps, markers)
+    columns = np.arange(size)
+    inputs = np.zeros((length, size, 2), dtype=np.float32)
+    inputs[..., 0] = values
+    inputs[marked, columns, 1] = 1
+    if steps is not None:
+        inputs[np.arange(length)[:, None] >= steps] = 0
+    return torch.from_numpy(inputs), values[marked, columns], steps
+
+
+def _marked_steps(generator: np.random.Generator, size: int, length: int | np.ndarray, markers: str) -> np.ndarray:
+    """(2, B) one in each half; or in [0, length/10) and [length/10, length/2); or any two different ones."""
+    if markers == "anywhere":
+        first = generator.integers(0, length, size)
+        other = generator.integers(0, length - 1, size)
+        return np.stack([first, other + (other >= first)])
+    middle, end = (length // 2, length) if markers == "halves" else (length // 10, length // 2)
+    return np.stack([generator.integers(0, middle, size), generator.integers(middle, end, size)])
+
+
+def marking_refusals(length: int, lengths: str, markers: str) -> Iterator[str]:
+    """A line for each reason why sequences of this length cannot be marked so."""
+    if markers == "pascanu" and length < 10:
+        yield f"task.length={length}: must be >= 10 with task.markers=pascanu, whose first marker is in the first tenth"
+    if lengths == "varied" and length < 11:
+        yield f"task.length={length}: must be >= 11 with task.lengths=varied, below which no lengths vary"

@@ -4,16 +4,21 @@
     marker    0   1   0   0   0   0   1   0      one in each half
     target                                1.47   .84 + .63, at the last step
 
-The network must carry the first value for up to length - 1 steps.
+The network must carry the first value for up to length - 1 steps. The published forms differ in three ways.
+`markers`: `halves` has one in each half (Arjovsky et al. 2016); `pascanu` one in the first tenth and one from there
+to the middle (the code of Pascanu et al. 2013); `anywhere` any two steps (the code of Bai et al. 2018). `target`: the
+sum, or, as in Hochreiter and Schmidhuber, a target scaled to [0, 1]: the `mean`. `lengths`: `equal`, or `varied`,
+uniform in [length / 1.1, length] and padded: their minimal length T is our length / 1.1.
 
 Source: Hochreiter and Schmidhuber 1997, "Long short-term memory", section 5.4 (the problem, and |error| < 0.04 as
-correct, there for a target scaled to [0, 1], so that it is twice as strict here); the form with a set length and one
-marker in each half is that of Arjovsky, Shah, Bengio 2016, section 5.2; see also Le, Jaitly, Hinton 2015, section 4.1.
+correct, there for a target scaled to [0, 1], so that it is twice as strict for the sum); the form with a set length
+and one marker in each half is that of Arjovsky, Shah, Bengio 2016, section 5.2; see also Le, Jaitly, Hinton 2015,
+section 4.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,10 +26,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.tasks import MANY_TO_ONE, Batch, masked_mean, mean_squared_error
-from rnnlab.trial import param
+from rnnlab.tasks import (
+    LENGTHS,
+    MANY_TO_ONE,
+    MARKERS,
+    Batch,
+    at_end,
+    lags_from_end,
+    marked_values,
+    marking_refusals,
+    mean_squared_error,
+    shortest_marked,
+    value_metrics,
+)
+from rnnlab.trial import Trial, param
 
-SOLVED_LOSS = 0.01  # mean squared error, our choice: knowing one of the two values gives 1/12, none 1/6
+SOLVED_LOSS = 0.01  # mean squared error of the sum, our choice: knowing one of the two values gives 1/12, none 1/6
 TOLERANCE = 0.04  # |error| that counts as correct in `accuracy`
 
 
@@ -33,7 +50,13 @@ class Adding:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "length"
-    length: int = param(20, low=2)  # steps
+    length: int = param(20, low=2)  # steps, of the longest sequence
+    markers: str = param("halves", choices=MARKERS, absent="halves")
+    target: str = param("sum", choices=("sum", "mean"), absent="sum")
+    lengths: str = param("equal", choices=LENGTHS, absent="equal")
+
+    def refuses(self, trial: Trial) -> Iterator[str]:
+        return marking_refusals(self.length, self.lengths, self.markers)
 
     @property
     def input_size(self) -> int:
@@ -44,8 +67,13 @@ class Adding:
         return 1
 
     @property
+    def scale(self) -> float:
+        """Of the target, where that of the sum is 1."""
+        return 1 if self.target == "sum" else 1 / 2
+
+    @property
     def scored(self) -> slice:
-        return slice(self.length - 1, self.length)
+        return slice(shortest_marked(self.length, self.lengths) - 1, self.length)
 
     @property
     def distance(self) -> int:
@@ -53,37 +81,22 @@ class Adding:
 
     @property
     def baseline(self) -> float:
-        """That of the best constant, 1: the variance of the sum of two uniform values, 1/12 + 1/12."""
-        return 1 / 6
+        """That of the best constant: the variance of the sum of two uniform values, 1/12 + 1/12, or of their mean."""
+        return self.scale**2 / 6
 
     def sample(self, generator: np.random.Generator, size: int) -> Batch:
-        half = self.length // 2
-        values = generator.random((self.length, size), dtype=np.float32)
-        marked = np.stack([generator.integers(0, half, size), generator.integers(half, self.length, size)])
-        columns = np.arange(size)
-        inputs = np.zeros((self.length, size, 2), dtype=np.float32)
-        inputs[..., 0] = values
-        inputs[marked, columns, 1] = 1
-        targets = np.zeros((self.length, size, 1), dtype=np.float32)
-        targets[-1, :, 0] = values[marked[0], columns] + values[marked[1], columns]
-        mask = torch.zeros(self.length, size, dtype=torch.bool)
-        mask[-1] = True
-        return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), mask)
+        inputs, values, lengths = marked_values(generator, size, self.length, self.lengths, self.markers)
+        targets, mask = at_end(self.scale * values.sum(0)[:, None], self.length, lengths)
+        return Batch(inputs, targets, mask, None if lengths is None else torch.from_numpy(lengths))
 
     def lags(self, batch: Batch) -> Tensor:
-        times, sequences = torch.nonzero(batch.inputs[..., 1], as_tuple=True)
-        last = self.length - 1
-        return torch.stack([torch.full_like(times, last), sequences, last - times], dim=1)
+        return lags_from_end(batch.inputs[..., 1] == 1, batch)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         return mean_squared_error(outputs, batch)
 
     def metrics(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        error = (outputs - batch.targets).squeeze(-1).abs()
-        return {
-            "loss": mean_squared_error(outputs, batch),
-            "accuracy": masked_mean((error < TOLERANCE).to(outputs.dtype), batch.mask),
-        }
+        return value_metrics(outputs, batch, TOLERANCE)
 
     def solved(self, metrics: Mapping[str, float]) -> bool:
-        return metrics["loss"] < SOLVED_LOSS
+        return metrics["loss"] < SOLVED_LOSS * self.scale**2

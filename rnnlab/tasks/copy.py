@@ -7,7 +7,9 @@ Every symbol is recalled delay + symbols steps after it was shown. The variants 
 `urnn` shows it one step before the first target (Arjovsky et al. 2016, whose T is our delay and which
 has symbols=10, alphabet=8, score=all); `exprnn` shows it together with the first target (the code of
 Lezcano-Casado and Martinez-Rubio 2019); `tcn` shows it one step before and keeps it on through the recall
-(the code of Bai et al. 2018, and of S4). With score=recall only the recall steps count, as in S4.
+(the code of Bai et al. 2018, and of S4). With score=recall only the recall steps count, as in S4. With
+inputs=scalar a step shows the number of its symbol, 0 the blank and alphabet + 1 the marker, instead of a one-hot
+vector (Bai et al. 2018 again, and the default of nnRNN's code). Some code calls the whole length "T".
 
 Source: Arjovsky, Shah, Bengio 2016, "Unitary evolution recurrent neural networks", section 5.1;
 Hochreiter and Schmidhuber 1997, "Long short-term memory", section 5.
@@ -41,6 +43,7 @@ class Copy:
     alphabet: int = param(2, low=2)  # different symbols
     score: str = param("recall", choices=("recall", "all"))  # which steps count in the loss
     variant: str = param("urnn", choices=("urnn", "exprnn", "tcn"))  # where the marker stands
+    inputs: str = param("one-hot", choices=("one-hot", "scalar"), absent="one-hot")  # how a symbol is shown
 
     @property
     def length(self) -> int:
@@ -48,7 +51,7 @@ class Copy:
 
     @property
     def input_size(self) -> int:
-        return self.alphabet + 2  # blank, symbols, marker
+        return self.alphabet + 2 if self.inputs == "one-hot" else 1  # blank, symbols, marker
 
     @property
     def output_size(self) -> int:
@@ -88,7 +91,8 @@ class Copy:
         targets[self.recall] = shown
         mask = torch.zeros(self.length, size, dtype=torch.bool)
         mask[self.scored] = True
-        return Batch(symbols(inputs), symbols(targets), mask)
+        one_hot = self.inputs == "one-hot"
+        return Batch(symbols(inputs) if one_hot else symbols(inputs).float().unsqueeze(-1), symbols(targets), mask)
 
     def lags(self, batch: Batch) -> Tensor:
         size = batch.inputs.shape[1]

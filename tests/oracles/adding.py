@@ -3,14 +3,13 @@
 import torch
 from torch import Tensor
 
-from oracles import Known
+from oracles import Known, at_all_steps
 from rnnlab.tasks.adding import Adding
 
 
 def oracle(task: Adding, inputs: Tensor) -> Tensor:
-    outputs = inputs.new_zeros(*inputs.shape[:2], 1)
-    outputs[-1, :, 0] = (inputs[..., 0] * inputs[..., 1]).sum(0)
-    return outputs
+    total = (inputs[..., 0] * inputs[..., 1]).sum(0)
+    return at_all_steps(task, (total if task.target == "sum" else total / 2)[:, None])
 
 
 def changed(task: Adding, inputs: Tensor) -> Tensor:
@@ -21,8 +20,15 @@ def changed(task: Adding, inputs: Tensor) -> Tensor:
 KNOWN = Known(
     oracle,
     changed,
-    blind=lambda task, batch: torch.ones_like(batch.targets),
-    settings=[Adding(length) for length in (2, 3, 7, 20)],
+    blind=lambda task, batch: torch.full_like(batch.targets, 1 if task.target == "sum" else 1 / 2),
+    settings=[
+        *(Adding(length) for length in (2, 3, 7, 20)),
+        Adding(2, markers="anywhere"),
+        Adding(11, target="mean", lengths="varied"),
+        Adding(12, markers="anywhere", lengths="varied"),
+        Adding(33, markers="pascanu", target="mean"),
+        Adding(44, markers="pascanu", lengths="varied"),
+    ],
     short={"length": 7},
     long={"length": 120},
 )

@@ -11,8 +11,14 @@ from rnnlab.tasks import Batch
 from rnnlab.tasks.copy import Copy
 
 
+def numbers(inputs: Tensor) -> Tensor:
+    """(T, B) the symbols, however they are shown."""
+    return inputs.squeeze(-1).long() if inputs.is_floating_point() else inputs
+
+
 def oracle(task: Copy, inputs: Tensor) -> Tensor:
     """The first symbols again, from the marker on: with it in exprnn, one step after it first shows elsewhere."""
+    inputs = numbers(inputs)
     marker = inputs == task.alphabet + 1
     first = marker.int().argmax(0) + (task.variant != "exprnn")
     outputs = torch.zeros_like(inputs)
@@ -41,8 +47,9 @@ KNOWN = Known(
     settings=[
         each
         for sizes in ({}, {"delay": 1, "symbols": 1}, {"delay": 1, "symbols": 4}, {"delay": 6, "alphabet": 5})
-        for each in variants(Copy, **sizes)
-    ],
+        for each in variants(Copy, **sizes, inputs="one-hot")
+    ]
+    + variants(Copy, delay=2, symbols=2, alphabet=3, inputs="scalar", score="recall"),
     short={"delay": 3, "symbols": 2},
     long={"delay": 114},
 )
