@@ -42,6 +42,7 @@ FLAGS = "unknown flag; allowed: -m, --multirun, --config-dir=DIR, --cfg=job, --h
 BAD = [  # words, and the whole of the one line: the key, the value, what is allowed
     # out of range
     ("model.hidden_size=-4", "model.hidden_size", "-4", "must be an integer >= 1"),
+    ("init=sparse init.nonzeros=0", "init.nonzeros", "0", "must be an integer >= 1"),
     ("init.spectral_radius=-1", "init.spectral_radius", "-1", "must be a finite number >= 0"),
     ("init.spectral_radius=nan", "init.spectral_radius", "nan", "must be a finite number >= 0"),
     ("init.spectral_radius=inf", "init.spectral_radius", "inf", "must be a finite number >= 0"),
@@ -98,6 +99,13 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ("experiment=null", "experiment", "null", f"must be one of {', '.join(EXPERIMENTS)}"),
     ("experiment=a/b", "experiment", "a/b", f"must be one of {', '.join(EXPERIMENTS)}"),
     ("experiment=../config", "experiment", "../config", f"must be one of {', '.join(EXPERIMENTS)}"),
+    # what does not go together
+    (
+        "init=chrono",
+        "init",
+        "chrono",
+        "needs a cell with gates, cell=elman has none; must be another init",
+    ),
     # unknown keys
     (
         "model.hiden_size=8",

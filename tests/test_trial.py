@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnlab.registry import registry
-from rnnlab.trial import FREE_IN_STACK, KINDS, Model, Train, Trial, build, build_spec, param, shape_key
+from rnnlab.trial import FREE_IN_STACK, KINDS, Model, Train, Trial, build, build_spec, conflicts, param, shape_key
 
 
 def values_of(field: dataclasses.Field, declared: str) -> st.SearchStrategy:
@@ -40,7 +40,7 @@ def members(kind: str) -> st.SearchStrategy:
 
 TRIALS = st.builds(
     Trial, **{kind: members(kind) for kind in KINDS}, model=specs(Model), train=specs(Train), seed=st.integers(0, 2**53)
-)
+).filter(lambda one: not conflicts(one))
 
 
 def old_and_new(absent: Any) -> tuple[type, type]:
