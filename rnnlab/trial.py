@@ -88,9 +88,14 @@ class Model:
 class Train:
     """Optimisation, evaluation and the budget of one trial."""
 
-    optimizer: str = param("sgd", choices=("sgd", "rmsprop", "adam"))
-    learning_rate: float = param(0.01, above=0)
-    momentum: float = param(0.9, low=0, high=1)  # of sgd; rmsprop and adam have none
+    optimizer: str = param("sgd", choices=("sgd", "rmsprop", "adam", "adamw"))
+    learning_rate: float = param(0.01, above=0)  # where it begins, if the schedule changes it
+    schedule: str = param("constant", choices=("constant", "cosine", "step"), absent="constant")
+    schedule_factor: float = param(0.1, above=0, high=1, absent=0.1)  # of step: what the learning rate is multiplied by
+    schedule_every: int = param(500, low=1, absent=500)  # of step: training steps from one change to the next
+    momentum: float = param(0.9, low=0, high=1)  # of sgd; the others have none
+    nesterov: bool = param(False, absent=False)  # of sgd: the gradient where the momentum leads to
+    weight_decay: float = param(0.0, low=0, absent=0.0)  # of adamw decoupled, of the others added to the gradient
     batch_size: int = param(50, low=1)  # sequences in a training step, drawn afresh each time
     max_steps: int = param(2000, low=1)  # the budget: training steps before a trial is exhausted
     eval_every: int = param(20, low=1)  # training steps between evaluations
@@ -101,7 +106,13 @@ class Train:
 
     def ignored(self) -> frozenset[str]:
         """Fields without effect on the numbers, given the others."""
-        unused = {"momentum": self.optimizer != "sgd", "clip_mode": self.clip_threshold is None}
+        unused = {
+            "schedule_factor": self.schedule != "step",
+            "schedule_every": self.schedule != "step",
+            "momentum": self.optimizer != "sgd",
+            "nesterov": self.optimizer != "sgd" or self.momentum == 0,
+            "clip_mode": self.clip_threshold is None,
+        }
         return frozenset(name for name, without_effect in unused.items() if without_effect)
 
 
@@ -130,9 +141,13 @@ class Trial:
 
     @property
     def prefix_key(self) -> str:
-        """`key` without the budget: trials that differ in `train.max_steps` alone share a course."""
+        """`key` without the budget: trials that differ in `train.max_steps` alone share a course.
+
+        Not under the cosine schedule, whose course stretches over the budget.
+        """
         identity = _identity(self)
-        del identity["train"]["max_steps"]
+        if self.train.schedule != "cosine":
+            del identity["train"]["max_steps"]
         return _digest(identity)
 
     @functools.cached_property
@@ -164,7 +179,12 @@ class Trial:
 KINDS = ("task", "cell", "init")  # sections of a trial that are chosen by name
 SECTIONS = ("task", "model", "cell", "init", "train")
 EMPTY: Mapping[str, Any] = {**{section: {} for section in SECTIONS}, "seed": 0}  # of which `build` takes the defaults
-FREE_IN_STACK = frozenset({"learning_rate", "momentum", "clip_threshold"})  # of `Train`
+FREE_IN_STACK = frozenset(  # of `Train`
+    {
+        *("learning_rate", "schedule", "schedule_factor", "schedule_every"),
+        *("momentum", "nesterov", "weight_decay", "clip_threshold"),
+    }
+)
 
 
 def sections(trial: Trial) -> Iterator[tuple[str, Any]]:
