@@ -288,7 +288,7 @@ def _ignored_axes(cells: Sequence[Sequence[str]], trials: Sequence[Trial], lines
     for key, swept in settings.items():
         section, _, name = key.partition(".")
         if len(swept) > 1 and section in SECTIONS and all(name in ignored_in(trial, section) for trial in trials):
-            values = ",".join(sorted(line.partition("=")[2] for line in swept))
+            values = ",".join(sorted(show(lines[line].value) for line in swept))
             yield f"{key}={values}: no trial of this sweep reads it, given the other settings; must be left out"
 
 

@@ -27,7 +27,7 @@ from rnnlab.train import EVALUATION_ELEMENTS
 from rnnlab.trial import Trial, shape_key
 
 NUMBER = 4  # bytes of a float32
-UPDATE_ROWS = {"sgd": 1, "rmsprop": 2, "adam": 3}  # temporary rows of P numbers that an update makes
+UPDATE_ROWS = {"sgd": 1, "rmsprop": 2, "adam": 3, "adamw": 3}  # temporary rows of P numbers that an update makes
 PROCESS_BYTES = 340 * 10**6  # a worker beside its tensors: 275 MB when loaded, and up to 60 that malloc holds back
 
 # Models side by side share the cost of calling torch. Speed over the width is flat from 2 models (large shapes) or 32

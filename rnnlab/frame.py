@@ -2,7 +2,7 @@
 
 Beside the columns below a frame has one for every field of its trials under the dotted name
 (`task.delay`, `init.spectral_radius`, `train.clip_threshold`, `seed`, ...). Where a trial has no such field, or
-a metric was not (yet) recorded, the entry is missing (NaN). Numbers are float64, all else is text.
+a metric was not (yet) recorded, the entry is missing (NaN). Numbers are float64, all else is text (`true`, `false`).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from torch import Tensor
 from rnnlab.aligned import padded_blocks
 from rnnlab.bptt import gradients
 from rnnlab.model import Layout, forward, initial, shapes
-from rnnlab.optim import OPTIMIZERS, clip_, rates
+from rnnlab.optim import OPTIMIZERS, clip_, rates, scheduled
 from rnnlab.record import DIVERGED, EXHAUSTED, RUNNING, SOLVED, Checkpoint, Record
 from rnnlab.seeding import generator
 from rnnlab.tasks import Batch, Task, at_steps, chosen, stacked
@@ -212,7 +212,8 @@ class Stack:
             slot.clipped.append(acted)
         before = self.parameters.clone()
         steps = [slot.step + 1 for slot in self.slots]
-        self.optimizer.update(self.parameters, gradient, self.buffers, self.rates, steps)
+        now = scheduled(self.rates, [slot.trial.train for slot in self.slots], steps)
+        self.optimizer.update(self.parameters, gradient, self.buffers, now, steps)
         finite = torch.isfinite(losses) & torch.isfinite(norms) & torch.isfinite(self.parameters).all(1)
         for slot, fine in zip(self.slots, finite.tolist(), strict=True):
             slot.step += fine

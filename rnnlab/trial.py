@@ -19,8 +19,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
-import numpy as np
-
 LARGEST = {int: 2**53, float: sys.float_info.max}  # what a float64 column of a frame holds exactly
 SCHEMA_VERSION = 1  # rises when the meaning of a stored trial changes: see CHANGELOG, "Results changed"
 
@@ -92,7 +90,7 @@ class Model:
     def refuses(self, trial: Trial) -> Iterator[str]:
         if self.bidirectional and hasattr(trial.task, "source_length"):
             yield "model.bidirectional=true: a decoder cannot read from the end; must be false for an encoder-decoder"
-        if self.embedding_size and not _has_symbols(trial.task):
+        if self.embedding_size and not trial.task.symbolic:
             yield (
                 f"model.embedding_size={self.embedding_size}: the inputs of task={name_of(trial.task)} are no symbols; "
                 "must be null"
@@ -103,18 +101,18 @@ class Model:
         return frozenset({"dropout"} if self.layers == 1 else ())
 
 
-@functools.cache
-def _has_symbols(task: Any) -> bool:
-    return not task.sample(np.random.Generator(np.random.Philox(0)), 1).inputs.is_floating_point()
-
-
 @dataclass(frozen=True)
 class Train:
     """Optimisation, evaluation and the budget of one trial."""
 
-    optimizer: str = param("sgd", choices=("sgd", "rmsprop", "adam"))
-    learning_rate: float = param(0.01, above=0)
-    momentum: float = param(0.9, low=0, high=1)  # of sgd; rmsprop and adam have none
+    optimizer: str = param("sgd", choices=("sgd", "rmsprop", "adam", "adamw"))
+    learning_rate: float = param(0.01, above=0)  # where it begins, if the schedule changes it
+    schedule: str = param("constant", choices=("constant", "cosine", "step"), absent="constant")
+    schedule_factor: float = param(0.1, above=0, high=1, absent=0.1)  # of step: what the learning rate is multiplied by
+    schedule_every: int = param(500, low=1, absent=500)  # of step: training steps from one change to the next
+    momentum: float = param(0.9, low=0, high=1)  # of sgd; the others have none
+    nesterov: bool = param(False, absent=False)  # of sgd: the gradient where the momentum leads to
+    weight_decay: float = param(0.0, low=0, absent=0.0)  # of adamw decoupled, of the others added to the gradient
     batch_size: int = param(50, low=1)  # sequences in a training step, drawn afresh each time
     max_steps: int = param(2000, low=1)  # the budget: training steps before a trial is exhausted
     eval_every: int = param(20, low=1)  # training steps between evaluations
@@ -143,7 +141,13 @@ class Train:
 
     def ignored(self) -> frozenset[str]:
         """Fields without effect on the numbers, given the others."""
-        unused = {"momentum": self.optimizer != "sgd", "clip_mode": self.clip_threshold is None}
+        unused = {
+            "schedule_factor": self.schedule != "step",
+            "schedule_every": self.schedule != "step",
+            "momentum": self.optimizer != "sgd",
+            "nesterov": self.optimizer != "sgd" or self.momentum == 0,
+            "clip_mode": self.clip_threshold is None,
+        }
         return frozenset(name for name, without_effect in unused.items() if without_effect)
 
 
@@ -172,9 +176,13 @@ class Trial:
 
     @property
     def prefix_key(self) -> str:
-        """`key` without the budget: trials that differ in `train.max_steps` alone share a course."""
+        """`key` without the budget: trials that differ in `train.max_steps` alone share a course.
+
+        Not under the cosine schedule, whose course stretches over the budget.
+        """
         identity = _identity(self)
-        del identity["train"]["max_steps"]
+        if self.train.schedule != "cosine":
+            del identity["train"]["max_steps"]
         return _digest(identity)
 
     @functools.cached_property
@@ -182,7 +190,12 @@ class Trial:
         """What `shape_key` returns, worked out once: a plan asks for it many times."""
         identity = _identity(self)
         del identity["seed"], identity["init"]
-        identity["train"] = {k: v for k, v in vars(self.train).items() if k not in FREE_IN_STACK}
+        identity["train"] = {
+            field.name: value
+            for field in dataclasses.fields(self.train)
+            if field.name not in FREE_IN_STACK
+            and (value := getattr(self.train, field.name)) != field.metadata.get("absent")
+        }
         return _digest(identity)
 
     def flat(self) -> dict[str, Any]:
@@ -206,7 +219,12 @@ class Trial:
 KINDS = ("task", "cell", "init")  # sections of a trial that are chosen by name
 SECTIONS = ("task", "model", "cell", "init", "train")
 EMPTY: Mapping[str, Any] = {**{section: {} for section in SECTIONS}, "seed": 0}  # of which `build` takes the defaults
-FREE_IN_STACK = frozenset({"learning_rate", "momentum", "clip_threshold"})  # of `Train`
+FREE_IN_STACK = frozenset(  # of `Train`
+    {
+        *("learning_rate", "schedule", "schedule_factor", "schedule_every"),
+        *("momentum", "nesterov", "weight_decay", "clip_threshold"),
+    }
+)
 
 
 def sections(trial: Trial) -> Iterator[tuple[str, Any]]:

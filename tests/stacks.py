@@ -22,11 +22,23 @@ FREE = [
     {"seed": 0, "spectral_radius": 1.0, "learning_rate": 0.003, "clip_threshold": 1.0, "init": "orthogonal"},
     {"seed": 3, "spectral_radius": 0.0, "learning_rate": 0.1, "clip_threshold": 10.0, "input_scale": 1.0},
 ]
+OPTIONS = [
+    {},
+    {"weight_decay": 0.1, "schedule": "cosine"},
+    {"weight_decay": 1.0, "nesterov": True, "schedule": "step", "schedule_every": 2, "schedule_factor": 0.5},
+    {"nesterov": True, "schedule": "cosine"},
+    {"weight_decay": 1e-3, "schedule": "step", "schedule_every": 3},
+]
 
 
 def mates(**shape) -> list[Trial]:
     """Five trials that differ in all that may differ within a stack."""
     return [trial(**RAGGED | shape | free) for free in FREE]
+
+
+def optioned_mates(**shape) -> list[Trial]:
+    """As `mates`; their schedules, weight decays and ways of momentum differ too."""
+    return [trial(**RAGGED | shape | free | options) for free, options in zip(FREE, OPTIONS, strict=True)]
 
 
 def solo(trials: list[Trial]) -> dict[str, list[tuple]]:

@@ -45,11 +45,16 @@ FLAGS = "unknown flag; allowed: -m, --multirun, --config-dir=DIR, --cfg=job, --h
 BAD = [  # words, and the whole of the one line: the key, the value, what is allowed
     # out of range
     ("model.hidden_size=-4", "model.hidden_size", "-4", "must be an integer >= 1"),
+    ("init=sparse init.nonzeros=0", "init.nonzeros", "0", "must be an integer >= 1"),
     ("init.spectral_radius=-1", "init.spectral_radius", "-1", "must be a finite number >= 0"),
     ("init.spectral_radius=nan", "init.spectral_radius", "nan", "must be a finite number >= 0"),
     ("init.spectral_radius=inf", "init.spectral_radius", "inf", "must be a finite number >= 0"),
     ("train.clip_threshold=0", "train.clip_threshold", "0", "must be a finite number > 0, or null"),
     ("train.momentum=1.5", "train.momentum", "1.5", "must be a finite number >= 0 and <= 1"),
+    ("train.weight_decay=-1", "train.weight_decay", "-1", "must be a finite number >= 0"),
+    ("train.schedule_factor=0", "train.schedule_factor", "0", "must be a finite number > 0 and <= 1"),
+    ("train.schedule_factor=2", "train.schedule_factor", "2", "must be a finite number > 0 and <= 1"),
+    ("train.schedule_every=0", "train.schedule_every", "0", "must be an integer >= 1"),
     ("train.learning_rate=1e400", "train.learning_rate", "inf", "must be a finite number > 0"),
     ("train.max_steps=1e30", "train.max_steps", "1e+30", "must be an integer >= 1"),
     ("train.max_steps=9007199254740993", "train.max_steps", "9007199254740993", "must be an integer >= 1"),
@@ -72,8 +77,10 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
         "Interpolation key 'nosuch' not found; must be an integer >= 1",
     ),
     ("train.learning_rate='0.1'", "train.learning_rate", "0.1", "must be a finite number > 0"),
-    ("train.optimizer=null", "train.optimizer", "null", "must be one of sgd, rmsprop, adam"),
-    ("train.optimizer=adamw", "train.optimizer", "adamw", "must be one of sgd, rmsprop, adam"),
+    ("train.optimizer=null", "train.optimizer", "null", "must be one of sgd, rmsprop, adam, adamw"),
+    ("train.optimizer=adamax", "train.optimizer", "adamax", "must be one of sgd, rmsprop, adam, adamw"),
+    ("train.nesterov=1", "train.nesterov", "1", "must be true or false"),
+    ("train.schedule=linear", "train.schedule", "linear", "must be one of constant, cosine, step"),
     ("train=fast", "train", "fast", f"must be a group of keys: {TRAIN_KEYS.replace('train.', '')}"),
     (
         "model={hidden:8}",
@@ -101,6 +108,13 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ("experiment=null", "experiment", "null", f"must be one of {', '.join(EXPERIMENTS)}"),
     ("experiment=a/b", "experiment", "a/b", f"must be one of {', '.join(EXPERIMENTS)}"),
     ("experiment=../config", "experiment", "../config", f"must be one of {', '.join(EXPERIMENTS)}"),
+    # what does not go together
+    (
+        "init=chrono",
+        "init",
+        "chrono",
+        "needs a cell with gates, cell=elman has none; must be another init",
+    ),
     # unknown keys
     (
         "model.hiden_size=8",
@@ -137,7 +151,7 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
         "train.optimizer=ädam",
         "train.optimizer",
         "ädam",
-        "the value cannot be read; must be one of sgd, rmsprop, adam, in quotes where it is text",
+        "the value cannot be read; must be one of sgd, rmsprop, adam, adamw, in quotes where it is text",
     ),
     # said twice, added, taken away
     ("task.delay=3 task.delay=4", "task.delay", None, "is given 2 times; must be given once"),
@@ -183,6 +197,8 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ("-m task=copy,adding task.delay=3,5", "task.delay", "3,5", ADDING_HAS),
     ("-m experiment=demo_copy task=adding", "task.delay", "3,5,8,12,18,27,40,60,90", ADDING_HAS),
     ("-m train.optimizer=adam train.momentum=0.5,0.9", "train.momentum", "0.5,0.9", UNREAD),
+    ("-m train.schedule=cosine train.schedule_every=5,50", "train.schedule_every", "5,50", UNREAD),
+    ("-m train.optimizer=adam train.nesterov=true,false", "train.nesterov", "false,true", UNREAD),
     ("-m train.clip_threshold=null train.clip_mode=norm,value", "train.clip_mode", "norm,value", UNREAD),
 ]
 

@@ -11,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from rnnlab import cost
 from rnnlab.collector import derived, run_name
+from rnnlab.optim import OPTIMIZERS
 from rnnlab.provenance import tags
 from rnnlab.record import EXHAUSTED
 from rnnlab.store import StoreSettings
@@ -26,6 +27,7 @@ SHAPES = {
     "all scored": {"delay": 94, "batch_size": 16, "score": "all", "optimizer": "adam", "clip_mode": "value"},
     "wide": {"delay": 14, "batch_size": 20, "hidden_size": 256, "optimizer": "adam"},
     "many symbols": {"delay": 20, "symbols": 10, "alphabet": 10, "batch_size": 10, "hidden_size": 16, "score": "all"},
+    "decoupled": {"delay": 3, "batch_size": 2, "hidden_size": 128, "optimizer": "adamw", "weight_decay": 0.1},
     "tiny": {"delay": 3, "symbols": 2, "batch_size": 3, "hidden_size": 5, "eval_size": 3},
 }
 
@@ -57,6 +59,17 @@ def test_training_takes_the_memory_that_is_said(shape, width):
     trials = stack_of(shape, width)
     measured = peak_of(lambda: train_two_steps(trials))
     assert cost.training_bytes(trials[0], width) == pytest.approx(measured, rel=0.1)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_weight_decay_and_nesterov_take_no_memory_beyond_that_of_the_update(optimizer):
+    """A row of parameters less or more would show: the network is large, its data are few."""
+    shape = {"delay": 3, "batch_size": 2, "hidden_size": 128, "optimizer": optimizer}
+    without, with_both = (
+        peak_of(lambda options=options: train_two_steps([trial(**shape, **options, seed=seed) for seed in range(4)]))
+        for options in ({}, {"weight_decay": 0.1, "nesterov": True})
+    )
+    assert with_both == pytest.approx(without, rel=0.01)
 
 
 @pytest.mark.parametrize("width", [1, 4, 16])

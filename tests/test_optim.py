@@ -5,17 +5,31 @@ import torch
 from builders import normal
 from torch import Tensor
 
-from rnnlab.optim import OPTIMIZERS, Rates, clip_, rates
+from rnnlab.optim import OPTIMIZERS, Rates, clip_, learning_rate, rates, scheduled
 from rnnlab.trial import Train
 
 MODELS, WIDTH, STEPS = 3, 32, 50
 LEARNING_RATES, MOMENTA, THRESHOLDS = [0.1, 0.003, 0.7], [0.9, 0.0, 0.5], [1.0, 0.01, 5.6]
+DECAYS, NESTEROVS = [0.0, 0.3, 0.01], [True, False, False]  # torch has no nesterov without momentum
 PEERS = {
-    "sgd": lambda weights, lr, momentum: torch.optim.SGD([weights], lr=lr, momentum=momentum),
-    "rmsprop": lambda weights, lr, momentum: torch.optim.RMSprop([weights], lr=lr),
-    "adam": lambda weights, lr, momentum: torch.optim.Adam([weights], lr=lr),
+    "sgd": lambda weights, rate, momentum, nesterov, decay: torch.optim.SGD(
+        [weights], lr=rate, momentum=momentum, nesterov=nesterov, weight_decay=decay
+    ),
+    "rmsprop": lambda weights, rate, momentum, nesterov, decay: torch.optim.RMSprop(
+        [weights], lr=rate, weight_decay=decay
+    ),
+    "adam": lambda weights, rate, momentum, nesterov, decay: torch.optim.Adam([weights], lr=rate, weight_decay=decay),
+    "adamw": lambda weights, rate, momentum, nesterov, decay: torch.optim.AdamW([weights], lr=rate, weight_decay=decay),
 }
-TOLERANCE = {"sgd": 1e-12, "rmsprop": 1e-12, "adam": 1e-12}
+TOLERANCE = 1e-12
+SCHEDULES = {  # each with that of torch
+    "constant": ({}, lambda peer: torch.optim.lr_scheduler.ConstantLR(peer, factor=1)),
+    "cosine": ({"max_steps": 45}, lambda peer: torch.optim.lr_scheduler.CosineAnnealingLR(peer, T_max=45)),
+    "step": (
+        {"schedule_every": 7, "schedule_factor": 0.6},
+        lambda peer: torch.optim.lr_scheduler.StepLR(peer, step_size=7, gamma=0.6),
+    ),
+}
 
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 every_mode = pytest.mark.parametrize("mode", ["norm", "value"])
@@ -25,8 +39,16 @@ def column(values: list[float], dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.tensor(values, dtype=dtype).unsqueeze(1)
 
 
-def rates64() -> Rates:
-    return Rates(column(LEARNING_RATES), column(MOMENTA), column([torch.inf] * MODELS))
+def rates64(decays: list[float] = DECAYS, nesterovs: list[bool] = NESTEROVS) -> Rates:
+    retained = [1 - rate * decay for rate, decay in zip(LEARNING_RATES, decays, strict=True)]
+    return Rates(
+        column(LEARNING_RATES),
+        column(MOMENTA),
+        column([torch.inf] * MODELS),
+        torch.tensor(nesterovs).unsqueeze(1),
+        column(decays),
+        column(retained),
+    )
 
 
 def gradients(dtype: torch.dtype = torch.float64) -> Tensor:
@@ -46,19 +68,94 @@ def no_buffers(name: str, models: int) -> dict[str, Tensor]:
 
 
 @every_optimizer
-def test_every_model_moves_as_with_the_optimiser_of_torch(name):
-    start = normal("start", MODELS, WIDTH)
+@pytest.mark.parametrize("decays", [[0.0] * MODELS, DECAYS], ids=["no weight decay", "weight decay"])
+@pytest.mark.parametrize("nesterovs", [[False] * MODELS, NESTEROVS], ids=["plain", "nesterov"])
+def test_every_model_moves_as_with_the_optimiser_of_torch(name, decays, nesterovs):
+    start, settings = normal("start", MODELS, WIDTH), rates64(decays, nesterovs)
     buffers = no_buffers(name, MODELS)
     ours = start.clone()
     theirs = [start[model].clone().requires_grad_() for model in range(MODELS)]
-    peers = [PEERS[name](*each) for each in zip(theirs, LEARNING_RATES, MOMENTA, strict=True)]
+    each = zip(theirs, LEARNING_RATES, MOMENTA, nesterovs, decays, strict=True)
+    peers = [PEERS[name](*settings_of_one) for settings_of_one in each]
     for step, gradient in enumerate(gradients()):
-        OPTIMIZERS[name].update(ours, gradient.clone(), buffers, rates64(), [step + 1] * MODELS)
+        OPTIMIZERS[name].update(ours, gradient.clone(), buffers, settings, [step + 1] * MODELS)
         for model, peer in enumerate(peers):
             theirs[model].grad = gradient[model].clone()
             peer.step()
-            torch.testing.assert_close(ours[model], theirs[model].detach(), rtol=TOLERANCE[name], atol=TOLERANCE[name])
+            torch.testing.assert_close(ours[model], theirs[model].detach(), rtol=TOLERANCE, atol=TOLERANCE)
     assert ((ours - start).abs().amax(1) > 0.01).all(), "the parameters hardly moved"
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_learning_rate_follows_the_schedule_of_torch(schedule):
+    fields, of_torch = SCHEDULES[schedule]
+    train = Train(schedule=schedule, learning_rate=0.3, **fields)
+    peer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
+    scheduler = of_torch(peer)
+    found = []
+    for step in range(1, 46):
+        found.append(learning_rate(train, step))
+        assert found[-1] == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9)
+        peer.step()
+        scheduler.step()
+    assert found[0] == 0.3
+    assert min(found) > 0
+    assert len(set(found)) == {"constant": 1, "cosine": 45, "step": 7}[schedule]
+
+
+@every_optimizer
+def test_models_of_different_schedules_move_as_with_the_schedulers_of_torch(name):
+    start = normal("start", MODELS, WIDTH, dtype=torch.float32)
+    settings = list(zip(LEARNING_RATES, MOMENTA, NESTEROVS, DECAYS, strict=True))
+    ours, buffers = start.clone(), {buffer: torch.zeros(MODELS, WIDTH) for buffer in OPTIMIZERS[name].buffers}
+    theirs = [start[model].clone().requires_grad_() for model in range(MODELS)]
+    peers = [PEERS[name](weights, *each) for weights, each in zip(theirs, settings, strict=True)]
+    schedulers = [of_torch(peer) for (_, of_torch), peer in zip(SCHEDULES.values(), peers, strict=True)]
+    trains = [
+        Train(learning_rate=rate, momentum=momentum, nesterov=nesterov, weight_decay=decay, schedule=schedule, **fields)
+        for (rate, momentum, nesterov, decay), (schedule, (fields, _)) in zip(settings, SCHEDULES.items(), strict=True)
+    ]
+    first = rates(trains)
+    for step, gradient in enumerate(gradients(torch.float32)[:45], start=1):
+        now = scheduled(first, trains, [step] * MODELS)
+        OPTIMIZERS[name].update(ours, gradient.clone(), buffers, now, [step] * MODELS)
+        for model, (peer, scheduler) in enumerate(zip(peers, schedulers, strict=True)):
+            theirs[model].grad = gradient[model].clone()
+            peer.step()
+            scheduler.step()
+    torch.testing.assert_close(ours, torch.stack(theirs).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_learning_rate_of_a_model_is_that_of_its_own_step():
+    trains = [Train(schedule="cosine", max_steps=10), Train(schedule="step", schedule_every=3), Train()]
+    now = scheduled(rates(trains), trains, [10, 4, 999])
+    expected = [learning_rate(train, step) for train, step in zip(trains, [10, 4, 999], strict=True)]
+    assert now.learning_rate[:, 0].tolist() == pytest.approx(expected, rel=1e-7)
+    assert len(set(expected)) == 3
+
+
+def test_the_rates_of_the_first_step_stay_where_no_schedule_changes_them():
+    trains = [Train(weight_decay=0.5), Train(learning_rate=0.2)]
+    first = rates(trains)
+    assert scheduled(first, trains, [500, 1]) is first
+
+
+@every_optimizer
+def test_models_without_weight_decay_and_nesterov_move_to_the_bit_as_if_nobody_had_them(name):
+    """Also where a gradient is a negative zero: adding 0 to it would turn the sign of a velocity of zero."""
+
+    def moved(decays: list[float], nesterovs: list[bool]) -> list[Tensor]:
+        parameters, buffers = normal("start", MODELS, WIDTH), no_buffers(name, MODELS)
+        parameters[:, :4] = 1
+        for step, gradient in enumerate(gradients()[:4].clone(), start=1):
+            gradient[:, :4] = -1 if step == 1 else -0.0
+            OPTIMIZERS[name].update(parameters, gradient, buffers, rates64(decays, nesterovs), [step] * MODELS)
+        return [parameters, *buffers.values()]
+
+    mixed, plain = moved([0.1, 0.0, 0.0], [True, False, False]), moved([0.0] * MODELS, [False] * MODELS)
+    for ours, alone in zip(mixed, plain, strict=True):
+        assert ours[1:].numpy().tobytes() == alone[1:].numpy().tobytes()
+    assert not torch.equal(mixed[0][0], plain[0][0])
 
 
 @every_optimizer
@@ -187,12 +284,15 @@ def test_a_gradient_of_zero_stays_zero(mode):
 
 def test_the_rates_of_a_stack_are_those_of_its_trials_and_no_threshold_is_infinite():
     trains = [
-        Train(learning_rate=0.5, momentum=0.25, clip_threshold=None),
-        Train(learning_rate=2.0, clip_threshold=4.0),
+        Train(learning_rate=0.5, momentum=0.25, clip_threshold=None, nesterov=True),
+        Train(learning_rate=2.0, clip_threshold=4.0, weight_decay=0.125),
     ]
     found = rates(trains)
     assert [values.tolist() for values in found] == [
         [[0.5], [2.0]],
         [[0.25], [pytest.approx(Train().momentum)]],
         [[torch.inf], [4.0]],
+        [[True], [False]],
+        [[0.0], [0.125]],
+        [[1.0], [0.75]],
     ]

@@ -14,13 +14,14 @@ from pathlib import Path
 import crashes
 import pytest
 from builders import bits, courses, trial
-from stacks import mates
+from stacks import mates, optioned_mates
 from stores import QUICK, command_line
 
 from benchmarks import kills
 from rnnlab import checkpoints, engine, worker
 from rnnlab.checkpoints import Checkpoints, Unusable
 from rnnlab.frame import MEASURED
+from rnnlab.optim import OPTIMIZERS
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED
 from rnnlab.spool import Work, new_folder
 from rnnlab.store import StoreSettings, sqlite_place
@@ -97,6 +98,21 @@ def test_a_trial_goes_on_from_its_checkpoint_in_any_stack_to_the_bit(optimizer, 
     for group in (mates(**shape)[3:], mates(**shape)[:1], mates(**shape)[1:3][::-1]):  # other mates, another order
         stack = Stack(group, lambda one: saved.load(one.key).checkpoint)
         for record in (record for records in chunks(stack) for record in records):
+            found[record.key].append(bits(record))
+    assert found == whole
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("border", [1, 2])
+def test_a_trial_goes_on_from_its_checkpoint_under_its_own_schedule_to_the_bit(optimizer, border):
+    trials = optioned_mates(delay=3, optimizer=optimizer, max_steps=11, passes_to_solve=99)
+    whole = courses(fit(trials))
+    first = Stack(trials)
+    before = chunks(first)
+    found = courses(record for _ in range(border + 1) for record in next(before))
+    saved = first.checkpoints()
+    for group in (trials[3:], trials[:1], trials[1:3][::-1]):
+        for record in (record for records in chunks(Stack(group, lambda one: saved[one.key])) for record in records):
             found[record.key].append(bits(record))
     assert found == whole
 
@@ -417,6 +433,22 @@ def test_a_larger_budget_that_is_interrupted_goes_on_all_the_same(borders, store
         run(store, [large], experiment="more", checkpoint_seconds=0)
     monkeypatch.undo()
     run(store, [large], experiment="more")
+    assert numbers(store, "more")[1] == expected[1]
+
+
+@pytest.mark.parametrize("schedule", ["step", "cosine"])
+def test_a_larger_budget_goes_on_only_where_the_course_so_far_is_that_of_the_smaller_one(
+    schedule, store, monkeypatch, undisturbed
+):
+    shape = SMALL | {"schedule": schedule, "schedule_every": 4, "learning_rate": 0.1}
+    small, large = trial(**shape | {"max_steps": 6}), trial(**shape | {"max_steps": 14})
+    expected = undisturbed([large])
+    run(store, [small])
+    trained = []
+    step = Stack._train_step
+    monkeypatch.setattr(Stack, "_train_step", lambda stack: (trained.append(stack.slots[0].step), step(stack))[1])
+    run(store, [large], experiment="more")
+    assert min(trained) == {"step": 6, "cosine": 0}[schedule]
     assert numbers(store, "more")[1] == expected[1]
 
 

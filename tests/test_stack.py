@@ -3,12 +3,13 @@
 import pytest
 import torch
 from builders import courses, trial
-from stacks import FREE, LONG, RAGGED, long, mates, short, solo, wild
+from stacks import FREE, LONG, RAGGED, long, mates, optioned_mates, short, solo, wild
 
 from rnnlab import train
+from rnnlab.optim import OPTIMIZERS
 from rnnlab.registry import registry
 from rnnlab.tasks.copy import Copy
-from rnnlab.train import fit
+from rnnlab.train import Stack, fit
 from rnnlab.trial import Trial
 
 every_task = pytest.mark.parametrize("task", registry()["task"])
@@ -43,6 +44,28 @@ def test_a_trial_of_long_sequences_trains_in_a_stack_as_it_does_alone(task, opti
 def test_solo_equals_stacked_at_every_alignment_of_sizes(task, batch_size, hidden_size):
     trials = mates(**short(task), hidden_size=hidden_size, batch_size=batch_size, eval_size=batch_size)
     assert courses(fit(trials)) == solo(trials)
+
+
+@every_task
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("clip_mode", ["norm", "value"])
+def test_trials_of_different_schedules_and_decays_train_together_as_alone(task, optimizer, clip_mode):
+    shape = short(task) | {"optimizer": optimizer, "clip_mode": clip_mode, "eval_every": 4, "max_steps": 11}
+    trials = optioned_mates(**shape)
+    alone = solo(trials)
+    assert courses(fit(trials)) == alone
+    assert courses(fit([wild(**shape), *trials[::-1]])).items() >= alone.items()
+    plain = courses(fit(mates(**shape)))
+    assert len(plain.keys() & alone.keys()) == 1, "the options change nothing"
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_what_is_behind_the_parameters_of_a_model_stays_zero(optimizer):
+    stack = Stack(optioned_mates(delay=3, optimizer=optimizer))
+    stack.evaluate(stack.unseen())
+    stack.train_to_border()
+    assert stack.layout.padding > 0
+    assert not stack.parameters[:, -stack.layout.padding :].any()
 
 
 def test_the_order_of_a_stack_does_not_matter():

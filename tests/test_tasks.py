@@ -83,6 +83,7 @@ def test_a_batch_has_the_shapes_and_types_of_the_contract(task):
             assert (values.dtype, values.shape) == (torch.int64, (task.length, 5))
             assert values.min() >= 0
             assert values.max() < size
+    assert task.symbolic == (not batch.inputs.is_floating_point())
 
 
 @every_task

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from rnnlab.seeding import generator
 from rnnlab.tasks import at_steps, stacked
 from rnnlab.tasks.copy import Copy
 from rnnlab.train import fit, one_thread
-from rnnlab.trial import Trial
+from rnnlab.trial import Train, Trial
 
 SMALL = RAGGED | {"delay": 3, "hidden_size": 8}
 NEVER = {"passes_to_solve": 10**6}
@@ -39,11 +40,20 @@ def metric(records: Iterable[Record], name: str) -> list[float]:
 # Against a plain loop with torch's own modules
 
 
+def schedule_of_torch(one: Trial, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    if one.train.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, one.train.max_steps)
+    factor = one.train.schedule_factor if one.train.schedule == "step" else 1
+    return torch.optim.lr_scheduler.StepLR(optimizer, one.train.schedule_every, factor)
+
+
 def plain_losses(one: Trial, steps: int) -> list[float]:
     """The losses of the training steps of a trial, by torch.nn.RNN, torch.optim.SGD and clip_grad_norm_."""
     rnn, readout = torch_modules(one, initial(one))
     trained = [values for values in (*rnn.parameters(), *readout.parameters()) if values.requires_grad]
-    optimizer = torch.optim.SGD(trained, lr=one.train.learning_rate, momentum=one.train.momentum)
+    options = {name: getattr(one.train, name) for name in ("momentum", "nesterov", "weight_decay")}
+    optimizer = torch.optim.SGD(trained, lr=one.train.learning_rate, **options)
+    scheduler = schedule_of_torch(one, optimizer)
     losses = []
     for step in range(steps):
         inputs, targets, mask, _ = one.task.sample(generator(one.seed, "train", step), one.train.batch_size)
@@ -57,6 +67,7 @@ def plain_losses(one: Trial, steps: int) -> list[float]:
         if one.train.clip_threshold is not None:
             torch.nn.utils.clip_grad_norm_(trained, one.train.clip_threshold)
         optimizer.step()
+        scheduler.step()
         losses.append(loss.item())
     return losses
 
@@ -73,6 +84,23 @@ def test_the_losses_are_those_of_a_plain_training_loop(shape, nonlinearity, clip
         expected = plain_losses(one, 20)
     assert metric(fit([one]), "train/loss") == pytest.approx(expected, rel=1e-4)
     assert abs(expected[-1] - expected[0]) > 1e-3 * expected[0], "hardly any training: the test asks for little"
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step"])
+def test_schedule_weight_decay_and_nesterov_are_those_of_a_plain_training_loop(schedule):
+    options = {"schedule": schedule, "schedule_every": 7, "nesterov": True, "weight_decay": 0.03}
+    shape = NEVER | {"delay": 6, "hidden_size": 16, "batch_size": 10, "learning_rate": 0.2, "clip_threshold": 0.3}
+    one = trial(**shape, **options, eval_every=4, max_steps=32, eval_size=1, seed=4, input_scale=1)
+    with one_thread():
+        expected = np.reshape(plain_losses(one, 32), (8, 4)).mean(1)
+    found = metric(fit([one]), "train/loss")
+    assert found == pytest.approx(expected.tolist(), rel=1e-4)
+    for name in options.keys() - {"schedule_every"}:
+        default = getattr(Train(), name)
+        without = metric(fit([replace(one, train=replace(one.train, **{name: default}))]), "train/loss")
+        assert without != pytest.approx(expected.tolist(), rel=1e-4), (
+            f"{name} changes nothing: the test asks for little"
+        )
 
 
 # What a record holds

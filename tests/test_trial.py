@@ -42,7 +42,7 @@ def members(kind: str) -> st.SearchStrategy:
 
 TRIALS = st.builds(
     Trial, **{kind: members(kind) for kind in KINDS}, model=specs(Model), train=specs(Train), seed=st.integers(0, 2**53)
-)
+).filter(lambda one: not conflicts(one))
 
 
 def old_and_new(absent: Any) -> tuple[type, type]:
@@ -114,6 +114,22 @@ def test_momentum_counts_under_sgd_only():
     assert {name: len(found) for name, found in keys.items()} == {"sgd": 2, "rmsprop": 1, "adam": 1}
 
 
+@pytest.mark.parametrize(("name", "values"), [("schedule_factor", (0.5, 1.0)), ("schedule_every", (5, 500))])
+def test_factor_and_interval_count_under_the_step_schedule_only(name, values):
+    schedules = ("constant", "cosine", "step")
+    keys = {each: {trial(schedule=each, **{name: value}).key for value in values} for each in schedules}
+    assert {schedule: len(found) for schedule, found in keys.items()} == {"constant": 1, "cosine": 1, "step": 2}
+    assert len({trial(schedule=schedule).key for schedule in schedules}) == 3
+
+
+def test_nesterov_counts_only_where_there_is_momentum():
+    def keys(**fields) -> set[str]:
+        return {trial(nesterov=nesterov, **fields).key for nesterov in (False, True)}
+
+    assert len(keys()) == 2
+    assert [len(keys(momentum=0.0)), *(len(keys(optimizer=name)) for name in ("rmsprop", "adam", "adamw"))] == [1] * 4
+
+
 def test_the_clip_mode_counts_only_where_there_is_clipping():
     assert trial(clip_threshold=None, clip_mode="norm").key == trial(clip_threshold=None, clip_mode="value").key
     assert trial(clip_threshold=1.0, clip_mode="norm").key != trial(clip_threshold=1.0, clip_mode="value").key
@@ -166,11 +182,26 @@ def test_the_prefix_key_leaves_out_the_budget_and_nothing_else():
         assert trial(max_steps=40, **change).prefix_key != short.prefix_key, change
 
 
+def test_the_prefix_key_keeps_the_budget_where_the_schedule_stretches_over_it():
+    for schedule, shared in (("constant", True), ("step", True), ("cosine", False)):
+        short, long = (trial(max_steps=steps, schedule=schedule) for steps in (40, 80))
+        assert (short.prefix_key == long.prefix_key) == shared, schedule
+
+
+def test_the_settings_of_training_that_were_added_later_leave_keys_and_shapes_as_they_were():
+    fields = [*dataclasses.fields(Train), *dataclasses.fields(Model)]
+    added = {field.name: field for field in fields if field.metadata["absent"] is not dataclasses.MISSING}
+    assert all(field.metadata["absent"] == field.default for field in added.values())
+    assert {"schedule", "schedule_factor", "schedule_every", "nesterov", "weight_decay", "truncation"} <= added.keys()
+    assert {"schedule", "schedule_factor", "schedule_every", "nesterov", "weight_decay"} <= FREE_IN_STACK
+    assert trial().shape == "b413930cb6cfa35ee944bcab7e37747d10c38b904692eebb81be1a541ac697ef"
+
+
 @given(TRIALS, TRIALS)
-def test_trials_share_a_stack_whatever_their_init_seed_learning_rate_momentum_and_threshold(one, other):
+def test_trials_share_a_stack_whatever_their_init_seed_and_rates(one, other):
     free = {name: getattr(other.train, name) for name in FREE_IN_STACK}
     mate = dataclasses.replace(one, init=other.init, seed=other.seed, train=dataclasses.replace(one.train, **free))
-    assert frozenset({"learning_rate", "momentum", "clip_threshold"}) == FREE_IN_STACK
+    assert {"learning_rate", "momentum", "clip_threshold", "weight_decay", "schedule"} <= FREE_IN_STACK
     assert shape_key(mate) == shape_key(one)
 
 

@@ -16,6 +16,9 @@ class Init(Protocol):
     """The contract that `tests/test_inits.py` checks for every file in this folder.
 
     Inits are frozen dataclasses with at least the two fields below.
+
+    One more member is optional: `gate_bias(generator, hidden_size)`, the initial bias (H,) of forget gates, in float64,
+    where it is not 0; input gates have its negative. Cells with gates (`gated` is true of them) ask for it.
     """
 
     version: ClassVar[int]  # rises when the numbers of an equal spec change
@@ -52,6 +55,16 @@ def _spectral_radius(matrix: Tensor) -> Tensor:
     return eigenvalues.abs().max()
 
 
+def scaled(matrix: Tensor, radius: float) -> Tensor:
+    """The square matrix (H, H), in float64, times what gives it this spectral radius; its own must not be 0."""
+    return matrix * (radius / spectral_radius(matrix[None])[0])
+
+
 def standard_normal(generator: np.random.Generator, *shape: int) -> Tensor:
     """Independent N(0, 1) entries in float64."""
     return torch.from_numpy(generator.standard_normal(shape)).clone()  # into memory aligned as torch aligns it
+
+
+def uniform(generator: np.random.Generator, low: float, high: float, *shape: int) -> Tensor:
+    """Independent U(low, high) entries in float64."""
+    return torch.from_numpy(generator.uniform(low, high, shape)).clone()

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from rnnlab.inits import spectral_radius, standard_normal
+from rnnlab.inits import scaled, standard_normal
 from rnnlab.trial import param
 
 
@@ -26,5 +26,4 @@ class Gaussian:
     input_scale: float = param(0.1, low=0)
 
     def recurrent(self, generator: np.random.Generator, hidden_size: int) -> Tensor:
-        entries = standard_normal(generator, hidden_size, hidden_size)
-        return entries * (self.spectral_radius / spectral_radius(entries[None])[0])
+        return scaled(standard_normal(generator, hidden_size, hidden_size), self.spectral_radius)

@@ -56,6 +56,10 @@ class Task(Protocol):
         """One of `FORMS`: which outputs are asked for."""
 
     @property
+    def symbolic(self) -> bool:
+        """Whether inputs are integer symbols, else real values."""
+
+    @property
     def length(self) -> int:
         """T, the number of time steps of a sequence."""
 

@@ -50,6 +50,7 @@ class Adding:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "length"
+    symbolic: ClassVar[bool] = False
     length: int = param(20, low=2)  # steps, of the longest sequence
     markers: str = param("halves", choices=MARKERS, absent="halves")
     target: str = param("sum", choices=("sum", "mean"), absent="sum")

@@ -49,6 +49,7 @@ DETERMINER, ADJECTIVE, PREPOSITION, SINGULAR, PLURAL = KINDS = range(5)
 class Agreement:
     version: ClassVar[int] = 1
     dial: ClassVar[str] = "distance"
+    symbolic: ClassVar[bool] = True
     padding: ClassVar[int] = 0
     distance: int = param(10, low=PHRASE)  # words from the subject to the last word
     words: int = param(5, low=1)  # different words of each kind

@@ -35,6 +35,7 @@ class AssociativeRecall:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "delay"
+    symbolic: ClassVar[bool] = True
     delay: int = param(5, low=1)  # blank steps between the last pair and the query
     pairs: int = param(2, low=1)  # pairs to hold
     keys: int = param(4, low=2)  # different keys

@@ -35,6 +35,7 @@ class BitRecall:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "delay"
+    symbolic: ClassVar[bool] = True
     delay: int = param(10, low=1)  # steps from the last bit to the query: distractors
     bits: int = param(3, low=1)  # bits to hold
     distractors: int = param(2, low=1)  # different symbols of the wait

@@ -50,6 +50,10 @@ class Copy:
         return self.delay + 2 * self.symbols
 
     @property
+    def symbolic(self) -> bool:
+        return self.inputs != "scalar"
+
+    @property
     def input_size(self) -> int:
         return self.alphabet + 2 if self.inputs == "one-hot" else 1  # blank, symbols, marker
 

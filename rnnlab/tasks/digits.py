@@ -59,6 +59,7 @@ class Digits:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "wait"
+    symbolic: ClassVar[bool] = False
     wait: int = param(0, low=0)  # blank steps between the image and the answer
     order: str = param("rows", choices=("rows", "pixels", "permuted"))  # what one step shows
 

@@ -43,6 +43,7 @@ class Generate:
     version: ClassVar[int] = 1
     form: ClassVar[str] = ONE_TO_MANY
     dial: ClassVar[str] = "notes"
+    symbolic: ClassVar[bool] = True
     notes: int = param(10, low=1)  # of a melody
     melodies: int = param(8, low=2)  # in the table: a multiple of `alphabet`
     alphabet: int = param(4, low=2)  # different notes

@@ -48,6 +48,7 @@ class Multiplication:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "length"
+    symbolic: ClassVar[bool] = False
     length: int = param(10, low=2)  # steps, of the longest sequence
     markers: str = param("halves", choices=MARKERS)
     lengths: str = param("equal", choices=LENGTHS)

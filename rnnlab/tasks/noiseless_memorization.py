@@ -38,6 +38,7 @@ class NoiselessMemorization:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_MANY
     dial: ClassVar[str] = "delay"
+    symbolic: ClassVar[bool] = True
     delay: int = param(5, low=1)  # steps from the last symbol to the recall, the cue among them
     symbols: int = param(5, low=1)  # symbols to remember, in a row
     alphabet: int = param(2, low=2)  # different symbols

@@ -38,6 +38,7 @@ class Parity:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "length"
+    symbolic: ClassVar[bool] = True
     length: int = param(5, low=2)  # bits of the longest string
     lengths: str = param("equal", choices=("equal", "varied"))
 

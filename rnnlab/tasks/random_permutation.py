@@ -36,6 +36,7 @@ class RandomPermutation:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "length"
+    symbolic: ClassVar[bool] = True
     length: int = param(20, low=2)  # steps that are shown
     alphabet: int = param(100, low=3)  # different symbols, a and b among them
     between: str = param("permutation", choices=("permutation", "independent"))  # how distractors are drawn

@@ -36,6 +36,7 @@ class Reverse:
     version: ClassVar[int] = 1
     form: ClassVar[str] = SEQUENCE_TO_SEQUENCE
     dial: ClassVar[str] = "symbols"
+    symbolic: ClassVar[bool] = True
     padding: ClassVar[int] = BLANK
     symbols: int = param(5, low=2)  # length of the longest source; the shortest is half of it
     alphabet: int = param(4, low=2)  # different symbols

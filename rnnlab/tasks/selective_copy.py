@@ -35,6 +35,7 @@ class SelectiveCopy:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_MANY
     dial: ClassVar[str] = "span"
+    symbolic: ClassVar[bool] = True
     span: int = param(10, low=1)  # steps among which the symbols are scattered
     symbols: int = param(2, low=1)  # symbols to remember
     alphabet: int = param(2, low=2)  # different symbols

@@ -42,6 +42,7 @@ class Sensor:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "distance"
+    symbolic: ClassVar[bool] = False
     distance: int = param(10, low=2)  # steps from u to the end
     period: int = param(8, low=4)  # steps from item to item; the first half of them, rounded down, is the item
     jitter: int = param(1, low=0)  # steps that an edge is late, at most

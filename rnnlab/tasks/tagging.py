@@ -36,6 +36,7 @@ class Tagging:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_MANY
     dial: ClassVar[str] = "distance"
+    symbolic: ClassVar[bool] = True
     padding: ClassVar[int] = PADDING
     distance: int = param(3, low=1)  # steps from a word to its context
     tagged: int = param(10, low=2)  # most words with a tag in a sequence; the fewest are half of them

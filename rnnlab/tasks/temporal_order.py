@@ -35,6 +35,7 @@ class TemporalOrder:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "length"
+    symbolic: ClassVar[bool] = True
     length: int = param(20, low=10)  # steps
     symbols: int = param(2, low=2, high=3)  # symbols to remember
 

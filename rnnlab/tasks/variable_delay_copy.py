@@ -34,6 +34,7 @@ class VariableDelayCopy:
     version: ClassVar[int] = 1
     form: ClassVar[str] = MANY_TO_MANY
     dial: ClassVar[str] = "delay"
+    symbolic: ClassVar[bool] = True
     delay: int = param(10, low=2)  # steps of the longest wait
     symbols: int = param(3, low=1)  # symbols to remember, in a row
     alphabet: int = param(2, low=2)  # different symbols
