@@ -126,7 +126,9 @@ def forward(
     start: States | None = None
     if trial.task.form == SEQUENCE_TO_SEQUENCE:
         begin = trial.task.source_length
-        _, start = run(trial, parameters, inputs[:, :begin], slice(0, 0), lengths, encoder=True)
+        read = [factors[:, :begin] for factors in dropout]
+        _, start = run(trial, parameters, inputs[:, :begin], slice(0, 0), lengths, read, encoder=True)
+        dropout = [factors[:, begin:] for factors in dropout]
         inputs, scored, lengths = inputs[:, begin:], slice(scored.start - begin, scored.stop - begin), None
     return run(trial, parameters, inputs, scored, lengths, dropout, start)[0]
 

@@ -6,7 +6,7 @@ import pytest
 from builders import courses, trial
 from stacks import RAGGED, mates, short, wild
 
-from rnnlab.record import DIVERGED, EXHAUSTED, RESULTS
+from rnnlab.record import DIVERGED, EXHAUSTED, RESULTS, SOLVED
 from rnnlab.registry import registry
 from rnnlab.train import fit
 
@@ -15,10 +15,25 @@ every_optimizer = pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"
 
 
 @every_task
+def test_a_diverged_trial_of_any_task_changes_nothing_in_its_stack_mates(task):
+    assert_spoils_nothing(2, **short(task), nonlinearity="relu")
+
+
+@pytest.mark.parametrize("task", ["copy", "adding"])
 @every_optimizer
 @pytest.mark.parametrize("place", [0, 2, 5])
 def test_a_diverged_trial_changes_nothing_in_its_stack_mates(task, optimizer, place):
-    shape = short(task) | {"optimizer": optimizer, "nonlinearity": "relu"}
+    assert_spoils_nothing(place, **short(task), optimizer=optimizer, nonlinearity="relu")
+
+
+@pytest.mark.parametrize(
+    "network", [{"layers": 3}, {"truncation": 2}, {"omega": 1.0}, {"bidirectional": True}], ids=str
+)
+def test_a_diverged_network_changes_nothing_in_its_stack_mates(network):
+    assert_spoils_nothing(1, **short("copy"), **network, nonlinearity="relu")
+
+
+def assert_spoils_nothing(place: int, **shape) -> None:
     trials = mates(**shape)
     spoiled = [*trials[:place], wild(**shape), *trials[place:]]
     found, expected = courses(fit(spoiled)), courses(fit(trials))
@@ -80,4 +95,4 @@ def test_every_trial_ends_in_exactly_one_result(task):
         statuses = [status for _, _, status, *_ in course]
         assert statuses[-1] in RESULTS
         assert set(statuses[:-1]) <= {"running"}
-    assert {course[-1][2] for course in found.values()} == {DIVERGED, EXHAUSTED}
+    assert {course[-1][2] for course in found.values()} - {SOLVED} == {DIVERGED, EXHAUSTED}  # a few outputs by chance

@@ -13,32 +13,79 @@ from rnnlab.train import Stack, fit
 from rnnlab.trial import Trial
 
 every_task = pytest.mark.parametrize("task", registry()["task"])
+every_cell = pytest.mark.parametrize("cell", registry()["cell"])
+# One of symbols, with many steps to score, and one of real values, with a single one
+symbols_and_values = pytest.mark.parametrize("task", ["copy", "adding"])
 every_optimizer = pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
 every_mode = pytest.mark.parametrize("clip_mode", ["norm", "value"])
 every_nonlinearity = pytest.mark.parametrize("nonlinearity", ["tanh", "relu", "identity"])
+NETWORKS = [  # fields of `model` and of `train` that decide how a network is computed
+    {"layers": 2},
+    {"layers": 3, "dropout": 0.3},
+    {"bidirectional": True},
+    {"layers": 2, "bidirectional": True, "dropout": 0.2},
+    {"truncation": 3},
+    {"layers": 2, "truncation": 2, "dropout": 0.2},
+]
+
+
+def assert_trains_as_alone(trials: list[Trial]) -> None:
+    together, alone = courses(fit(trials)), solo(trials)
+    assert together == alone
+    trained = [[weights for *_, weights, _ in course if weights] for course in alone.values()]
+    assert all(first != last for first, *_, last in trained), "nothing was trained"
 
 
 @every_task
+@pytest.mark.parametrize("lasting", [False, True], ids=["short", "long"])
+def test_a_trial_of_any_task_trains_in_a_stack_as_it_does_alone(task, lasting):
+    assert_trains_as_alone(mates(**(LONG | long(task) if lasting else short(task))))
+
+
+@every_cell
+@symbols_and_values
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("lasting", [False, True], ids=["short", "long"])
+def test_a_trial_of_any_cell_trains_in_a_stack_as_it_does_alone(cell, task, optimizer, lasting):
+    shape = LONG | long(task) if lasting else short(task)
+    assert_trains_as_alone(mates(**shape, cell=cell, optimizer=optimizer))
+
+
+@every_cell
+@symbols_and_values
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_a_trial_of_any_network_trains_in_a_stack_as_it_does_alone(cell, task, network):
+    assert_trains_as_alone(mates(**short(task), **network, cell=cell))
+
+
+@pytest.mark.parametrize("task", ["sensor", "agreement", "tagging"])
+@pytest.mark.parametrize("cell", ["elman", "lstm"])
+def test_networks_in_two_directions_train_in_a_stack_as_alone_where_lengths_vary(task, cell):
+    assert_trains_as_alone(mates(**short(task), cell=cell, bidirectional=True, layers=2))
+
+
+@pytest.mark.parametrize("cell", ["elman", "lstm", "gru", "lru"])
+def test_an_encoder_and_its_decoder_train_in_a_stack_as_alone(cell):
+    assert_trains_as_alone(mates(**short("reverse"), cell=cell, layers=2, dropout=0.2, embedding_size=5))
+
+
+@every_nonlinearity
+@pytest.mark.parametrize("task", ["copy", "adding", "agreement"])
+def test_a_trial_with_omega_trains_in_a_stack_as_it_does_alone(task, nonlinearity):
+    assert_trains_as_alone(mates(**short(task), nonlinearity=nonlinearity, omega=2.0))
+
+
+@symbols_and_values
 @every_optimizer
 @every_mode
 @every_nonlinearity
 def test_a_trial_trains_in_a_stack_as_it_does_alone(task, optimizer, clip_mode, nonlinearity):
-    shape = short(task) | {"optimizer": optimizer, "clip_mode": clip_mode, "nonlinearity": nonlinearity}
-    trials = mates(**shape)
-    assert courses(fit(trials)) == solo(trials)
+    shape = {"optimizer": optimizer, "clip_mode": clip_mode, "nonlinearity": nonlinearity}
+    assert_trains_as_alone(mates(**short(task), **shape))
+    assert_trains_as_alone(mates(**LONG | long(task) | shape))
 
 
-@every_task
-@every_optimizer
-@every_mode
-@every_nonlinearity
-def test_a_trial_of_long_sequences_trains_in_a_stack_as_it_does_alone(task, optimizer, clip_mode, nonlinearity):
-    shape = LONG | long(task) | {"optimizer": optimizer, "clip_mode": clip_mode, "nonlinearity": nonlinearity}
-    trials = mates(**shape)
-    assert courses(fit(trials)) == solo(trials)
-
-
-@every_task
+@symbols_and_values
 @pytest.mark.parametrize("batch_size", [1, 2, 8, 15, 16, 17, 24, 32])
 @pytest.mark.parametrize("hidden_size", [1, 16, 33])
 def test_solo_equals_stacked_at_every_alignment_of_sizes(task, batch_size, hidden_size):
@@ -46,7 +93,7 @@ def test_solo_equals_stacked_at_every_alignment_of_sizes(task, batch_size, hidde
     assert courses(fit(trials)) == solo(trials)
 
 
-@every_task
+@symbols_and_values
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("clip_mode", ["norm", "value"])
 def test_trials_of_different_schedules_and_decays_train_together_as_alone(task, optimizer, clip_mode):
