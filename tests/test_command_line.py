@@ -15,7 +15,7 @@ from rnnlab.frame import MEASURED
 from rnnlab.registry import registry
 from rnnlab.store.reader import Reader
 from rnnlab.sweep import plan
-from rnnlab.trial import Train
+from rnnlab.trial import Model, Train
 
 EXPERIMENTS = sorted(file.stem for file in Path("conf/experiment").glob("*.yaml"))
 ENGINES = sorted(file.stem for file in Path("conf/engine").glob("*.yaml"))
@@ -32,7 +32,8 @@ ALL_TASK_KEYS = ", ".join(dict.fromkeys(key for task in TASKS.values() for key i
 DELAYED = " or ".join(name for name, task in TASKS.items() if "task.delay" in keys_of("task", task).split(", "))
 TRAIN_KEYS, ENGINE_KEYS = keys_of("train", Train), keys_of("engine", EngineSettings)
 TOP = "task, model, cell, init, train, seed, store, engine, experiment"
-MEANT_SIZE = "unknown key; did you mean model.hidden_size? allowed: model.hidden_size"
+MODEL_KEYS = ", ".join(f"model.{field.name}" for field in dataclasses.fields(Model))
+MEANT_SIZE = f"unknown key; did you mean model.hidden_size? allowed: {MODEL_KEYS}"
 UNKNOWN = f"unknown key; allowed: {TOP}"
 MEANT_DELAY = f"unknown key; did you mean task.delay? allowed of task {' or '.join(TASKS)}: {ALL_TASK_KEYS}"
 MEANT_STEPS = f"unknown key; did you mean train.max_steps? allowed: {TOP}"
