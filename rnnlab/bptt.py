@@ -32,7 +32,8 @@ def gradients(
         return _regularised(trial, leaves, batch)
     outputs = forward(trial, leaves, batch.inputs, trial.task.scored, batch.lengths, dropout)
     losses = trial.task.loss(outputs, at_steps(batch, trial.task.scored))
-    return losses.detach(), list(torch.autograd.grad(losses.sum(), list(leaves.values())))
+    # A module may have parameters that its outputs do not depend on
+    return losses.detach(), list(torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True))
 
 
 def _truncated(
