@@ -32,8 +32,9 @@ def gradients(
         return _regularised(trial, leaves, batch)
     outputs = forward(trial, leaves, batch.inputs, trial.task.scored, batch.lengths, dropout)
     losses = trial.task.loss(outputs, at_steps(batch, trial.task.scored))
-    # A module may have parameters that its outputs do not depend on
-    return losses.detach(), list(torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True))
+    # What an encoder's last layer computes from its states is not used where only the states go on
+    found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return losses.detach(), list(found)
 
 
 def _truncated(

@@ -5,10 +5,10 @@
 
 `path` is the class as it is imported. It is called as Class(input_size, hidden_size, **options) and builds a layer
 whose forward(inputs, state or nothing) takes inputs (T, B, input_size) and returns outputs (T, B, hidden_size) and the
-state after the last step, from which another call goes on. `refuses` says in one line what does not fit: it builds the
-layer and runs four steps, up to about 1000 units. Refused are random numbers in forward (dropout) and buffers that change (batch
-normalisation), as a trial's numbers would then depend on more than the trial; and what looks ahead, mixes the sequences
-of a batch (`batch_first`) or gives more than hidden_size outputs (two directions).
+state after the last step, from which another call goes on. `refuses` says in one line what does not fit: it builds
+layers of up to about 1000 units and runs them over four steps. Refused are random numbers in forward (dropout) and
+buffers that change (batch normalisation), as a trial's numbers would then depend on more than the trial; and what looks
+ahead, mixes the sequences of a batch (`batch_first`) or gives more than hidden_size outputs (two directions).
 
 Parameters start as the class draws them, from torch's generator, which is set to 32 bits of the trial's own stream and
 put back after. Their names begin with `module.`, so that none is that of another parameter.
