@@ -21,6 +21,8 @@ def values_of(field: dataclasses.Field, declared: str) -> st.SearchStrategy:
         return st.sampled_from(allowed.choices)
     if declared == "bool":
         return st.booleans()
+    if declared == "str":
+        return st.sampled_from([field.default, f"{field.default} "])
     low = allowed.above if allowed.low is None else allowed.low
     high = 1e6 if allowed.high is None else allowed.high
     if declared.startswith("int"):
