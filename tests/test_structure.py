@@ -34,7 +34,7 @@ SEES = {
     "diagnostics": "trial seeding record aligned tasks cells inits unroll optim model theory",
     "frame": "trial record",
     "sweep": "trial record frame",
-    "memory": "trial seeding aligned cells tasks model optim train",
+    "memory": "trial seeding aligned cells looped tasks model optim train",
     "cost": "trial model memory sweep",
     "calibrate": "trial registry train sweep",
     "store": "trial record frame",
