@@ -186,7 +186,7 @@ class _Sizes:
             forward=unit,
             backward=unit,
             given=kept,
-            evaluated=2 * inputs + saved // 2 + 2 * unit + turned,  # without a gradient, most goes at once
+            evaluated=2 * inputs + 3 * saved // 4 + 2 * unit + turned,  # without a gradient, most goes at once
         )
 
     def _elman(self, unit: int, kept: int, inputs: int, weights: int) -> _Layer:
