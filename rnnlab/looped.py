@@ -54,7 +54,8 @@ def _copied(gradient: Tensor | None) -> Tensor | None:
 def saved_numbers(cell: ModuleCell, inputs: int, hidden: int, steps: int, batch: int) -> int:
     """How many float32 numbers a training forward of one layer of one model keeps for its backward pass.
 
-    Its copies of parameters and inputs count where they are kept, its outputs where the module itself keeps them.
+    Its copies of parameters and inputs count where they are kept, its outputs where the module itself keeps them. What
+    a module holds only while it runs is not among them: `torch.nn.GRU` its projected inputs, for instance.
     Measured with few sequences and extended to `batch` in a straight line; a tensor kept twice counts once.
     """
     few, more = (_saved(cell, inputs, hidden, steps, size) for size in BATCHES)

@@ -10,6 +10,9 @@ layers of up to about 1000 units and runs them over four steps. Refused are rand
 buffers that change (batch normalisation), as a trial's numbers would then depend on more than the trial; and what looks
 ahead, mixes the sequences of a batch (`batch_first`) or gives more than hidden_size outputs (two directions).
 
+The layers of torchrecurrent 0.2.5 are called in just this way, each with one layer inside unless `options` says more;
+all 39 fit, IntersectionRNN where there are as many inputs as units (`model.embedding_size`).
+
 Parameters start as the class draws them, from torch's generator, which is set to 32 bits of the trial's own stream and
 put back after. Their names begin with `module.`, so that none is that of another parameter.
 
