@@ -29,19 +29,20 @@ def trial_fields(frame: pd.DataFrame) -> list[str]:
     return [name for name in frame.columns if name in KINDS or (name.split(".")[0] in SECTIONS and "." in name)]
 
 
-def separated(frame: pd.DataFrame, drawn: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
+def separated(frame: pd.DataFrame, drawn: Collection[str], distances: bool = True) -> tuple[pd.DataFrame, list[str]]:
     """The frame, and the columns whose values tell its panels apart; `drawn` are shown inside the panels.
 
-    In the returned frame the field that sets a task's distance is blank: the column `distance` says it.
+    In the returned frame the field that sets a task's distance is blank, for figures in whose panels trials of
+    different `distances` meet: the column `distance` says it.
     """
     blanked = frame.reset_index(drop=True)
     fields = [name for name in trial_fields(frame) if name not in drawn]
     for _, rows in blanked.groupby("task"):
-        name = distance_field(rows, fields)
+        name = distance_field(rows, fields) if distances else None
         if name is not None:
             blanked[name] = blanked[name].mask(blanked.index.isin(rows.index))
     others = [name for name in varying(blanked, fields) if name not in ALWAYS]
-    return blanked, ["task", *others, *ALWAYS[1:]]
+    return blanked, ["task", *others, *(name for name in ALWAYS[1:] if name not in drawn)]
 
 
 def distance_field(rows: pd.DataFrame, fields: Sequence[str]) -> str | None:

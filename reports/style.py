@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import TypeAlias
 
 import matplotlib as mpl
 import numpy as np
@@ -14,15 +15,21 @@ from matplotlib.figure import Figure
 
 from reports.files import write
 
+Colour: TypeAlias = tuple[float, float, float]
+
 PANEL_WIDTH, PANEL_HEIGHT = 3.3, 2.35  # inches; the width of one column of a two-column paper
 RESOLUTION = 200  # dots per inch of PNG files
 GREY = "0.45"  # of what is said beside the data
 GRID = "0.9"
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")  # beside the colours, so that a grey print can be read
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p", "*", "h")  # beside the colours, so that a grey print can be read
 
 # Dark to light along one path of hue and lightness, as seen with any common colour vision; cut off where it
 # gets too pale for a line on white.
 ORDERED, PALEST = "plasma", 0.8
+
+# For names, which have no order: told apart with any common colour vision, and dark enough for a line on white.
+# After Paul Tol's scheme "muted", without its sand and grey, which are too pale.
+NAMED = ("#332288", "#e69f00", "#117733", "#cc6677", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499", "#000000")
 
 LOOK = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine
@@ -65,10 +72,14 @@ def look() -> Iterator[None]:
         yield
 
 
-def ordered_colours(count: int) -> list[tuple[float, float, float]]:
+def ordered_colours(count: int) -> list[Colour]:
     """Colours for `count` values of an ordered quantity, lowest first."""
     stops = np.linspace(0, PALEST, count) if count > 1 else [0.35]
     return [mpl.colormaps[ORDERED](stop)[:3] for stop in stops]
+
+
+def named_colour(rank: int) -> Colour:
+    return mpl.colors.to_rgb(NAMED[rank % len(NAMED)])
 
 
 def marker(rank: int) -> str:
