@@ -106,14 +106,14 @@ def ranks(column: pd.Series, found: Sequence[Any]) -> pd.Series:
     return column.map(places).fillna(len(found) - 1).astype(int)
 
 
-def draw(ax: Axes, rows: pd.DataFrame, look: Look) -> None:
+def draw(ax: Axes, rows: pd.DataFrame, look: Look, nothing_at: float = NOTHING_AT) -> None:
     """One line: columns x, y, low, high (the interval), counted (trials with a result), missing (those without)."""
     ax.plot(rows["x"], rows["y"], color=look.colour, linestyle=look.dash, zorder=3, label=look.name)
     result = rows["counted"] > 0
     points(ax, rows[result & (rows["missing"] == 0)], look, look.colour, 1)
     points(ax, rows[result & (rows["missing"] > 0)], look, "white", FADED)
     nothing = rows.loc[~result, "x"]
-    ax.plot(nothing, [NOTHING_AT] * len(nothing), "x", color=look.colour, markersize=4.5, label="_nothing")
+    ax.plot(nothing, [nothing_at] * len(nothing), "x", color=look.colour, markersize=4.5, label="_nothing")
 
 
 def points(ax: Axes, rows: pd.DataFrame, look: Look, face: style.Colour | str, opacity: float) -> None:

@@ -38,7 +38,8 @@ def draw(frame: pd.DataFrame) -> Figure:
     found = lines.values(points[line])
     with style.look():
         looks = lines.looks(found, line)
-        figure, axes = panels.grid(points[facets].drop_duplicates(), distances.LABEL, "solved (% of seeds)")
+        named = points[facets].drop_duplicates()
+        figure, axes = panels.grid(named, distances.LABEL, "solved (% of seeds)", lines=len(looks))
         for ax, (_, rows) in zip(axes, points.groupby(facets, dropna=False), strict=True):
             of_task = points["task"] == rows["task"].iloc[0]
             axis = distances.Axis(points.loc[of_task, "distance"], lines=len(looks))
