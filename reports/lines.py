@@ -23,7 +23,7 @@ ORDER = (
     "model.bidirectional",
 )
 NETWORK = "network"  # a column made here: the cell, and whether it reads in both directions
-BOTH = ", both ways"
+BOTH, OTHER = " (both ways)", 5  # its marker is so many places from that of its cell
 
 NOTHING_AT = -0.075  # where the marks of points without a result stand, below the rate 0
 FADED = 0.5  # opacity of what still misses trials
@@ -63,7 +63,8 @@ def companions(frame: pd.DataFrame, line: str) -> list[str]:
     """Fields that go with each name of `line` (a cell's own settings, its learning rate): no panels of their own."""
     if line not in (*KINDS, NETWORK):
         return []
-    fields = [name for name in varying(frame, panels.trial_fields(frame)) if name not in ("task", line)]
+    shown = {"task", line} | ({"cell", "model.bidirectional"} if line == NETWORK else set())
+    fields = [name for name in varying(frame, panels.trial_fields(frame)) if name not in shown]
     groups = frame.groupby(["task", line], dropna=False)
     return [name for name in fields if (groups[name].nunique(dropna=False) == 1).all()]
 
@@ -93,9 +94,11 @@ def looks(found: Sequence[Any], line: str) -> list[Look]:
     if any(isinstance(value, str) for value in found):
         others = [value for value in found if isinstance(value, str) and _place(value) == len(words.CELLS)]
         ranks = [_place(str(value)) + (others.index(value) if value in others else 0) for value in found]
-        dashes = ["--" if str(value).endswith(BOTH) else "-" for value in found]
-        shown = zip(found, ranks, dashes, strict=True)
-        return [Look(words.value(v, line), style.named_colour(r), style.marker(r), dash) for v, r, dash in shown]
+        both = [str(value).endswith(BOTH) for value in found]
+        return [
+            Look(words.value(v, line), style.named_colour(r), style.marker(r + OTHER * b), "--" if b else "-")
+            for v, r, b in zip(found, ranks, both, strict=True)
+        ]
     names, colours = words.aligned(found, line), style.ordered_colours(len(found))
     return [Look(name, colours[rank], style.marker(rank)) for rank, name in enumerate(names)]
 

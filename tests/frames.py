@@ -81,7 +81,7 @@ def sensor_sweep(**axes) -> list[Trial]:
 
 def with_lengths(frame: pd.DataFrame, lengths: Iterable[int]) -> pd.DataFrame:
     """A copy with the accuracy of each trial at other values of its dial, as if networks forgot slowly."""
-    dial = frame["task.delay"] if "task.delay" in frame else frame["task.length"]
+    dial = frame["task.delay"].fillna(frame.get("task.length", math.nan))
     gated = frame["cell"].isin(["lstm", "gru"])
     columns = {}
     for length in lengths:
@@ -110,6 +110,16 @@ def unlucky(frame: pd.DataFrame) -> pd.DataFrame:
     frame = with_status(frame, FAILED, (seed == 1) & (radius == 0.8) & (distance > 15))
     frame = with_status(frame, RUNNING, (seed == 2) & (radius == 1.0) & (distance > 15))
     return with_status(frame, RUNNING, (radius == 1.0) & (distance == distance.max()))
+
+
+def ended_badly(frame: pd.DataFrame) -> pd.DataFrame:
+    """As `unlucky`, for sweeps over other fields: at far distances seeds diverged, failed or still run."""
+    far = frame["distance"] >= frame["distance"].median()
+    for seed, status in enumerate((DIVERGED, FAILED, RUNNING)):
+        frame = with_status(frame, status, far & (frame["seed"] == seed))
+    last = (frame["distance"] == frame["distance"].max()) & (frame["seed"] > 0)
+    frame = with_status(frame, RUNNING, last)
+    return frame.assign(**{"eval/accuracy": frame["eval/accuracy"].mask(last & (frame["status"] == RUNNING))})
 
 
 def _row(one: Trial, experiment: str) -> dict[str, object]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from reports import captions, distances, lines, panels, style, words
 from rnnlab.analysis import CONFIDENCE, INTERVAL, success_rate
@@ -96,7 +97,10 @@ def _memory(ax: Axes, rows: pd.DataFrame, found: Sequence[float], looks: Sequenc
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xticks(places, names)
+    ax.yaxis.set_major_locator(LogLocator(subs=[1, 2, 5]))
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
+    ax.spines["left"].set_visible(False)
     ax.set_ylabel("MiB per model")
 
 
