@@ -29,6 +29,7 @@ SEES = {
     "looped": "cells",
     "optim": "trial",
     "model": "trial seeding aligned tasks cells inits unroll looped",
+    "streaming": "trial aligned tasks cells unroll model",
     "bptt": "trial aligned tasks unroll model",
     "train": "trial seeding record aligned tasks optim model bptt",
     "diagnostics": "trial seeding record aligned tasks cells inits unroll optim model theory",
@@ -37,6 +38,7 @@ SEES = {
     "cost": "trial seeding aligned tasks model optim train sweep",
     "calibrate": "trial registry train sweep",
     "store": "trial record frame",
+    "stored": "trial record registry model checkpoints store",
     "analysis": "record",
     "progress": "trial record sweep",
     "checkpoints": "record",
@@ -44,7 +46,7 @@ SEES = {
     "worker": "trial record registry sweep cost checkpoints spool train provenance",
     "processes": "spool worker",
     "collector": "trial record tasks model progress spool store",
-    "survey": "trial train sweep checkpoints provenance spool store recovery",
+    "survey": "trial train sweep checkpoints provenance spool store stored recovery",
     "forecast": "trial sweep cost calibrate processes collector store survey",
     "recovery": "progress checkpoints spool store processes collector",
     "engine": "trial record store progress provenance spool processes collector recovery survey forecast",
@@ -55,8 +57,8 @@ SEES = {
     "launch": "trial record engine store progress collector",
 }
 TOUCHING = """
-    provenance store progress checkpoints spool worker calibrate processes collector recovery survey forecast engine
-    config_file overrides explain config launch
+    provenance store stored progress checkpoints spool worker calibrate processes collector recovery survey forecast
+    engine config_file overrides explain config launch
 """
 PURE = SEES.keys() - set(TOUCHING.split())  # TOUCHING: the outside world
 OUTSIDE_TOOLS = {"hydra", "omegaconf", "mlflow", "seaborn", "matplotlib", "rich", "submitit"}

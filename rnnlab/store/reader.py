@@ -76,6 +76,11 @@ class Reader:
         with self._rows() as rows:
             return rows.runs(SWEEP)
 
+    def params(self, run_id: str) -> dict[str, str]:
+        """The fields of a run's trial, and what follows from them, as they were written."""
+        with self._rows() as rows:
+            return rows.params_of(run_id)
+
     def tags(self, run_id: str) -> dict[str, str]:
         """All tags of a run."""
         with self._rows() as rows:
