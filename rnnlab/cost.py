@@ -1,10 +1,7 @@
 """What a sweep costs before it is run: bytes of memory and of store, time, and how wide its stacks should be.
 
-Memory counts the tensors that are alive at once, stage by stage, as `train.py`, `model.py` and `unroll.py` make and
-drop them; `tests/test_cost.py` compares with what torch allocates. Time comes from rates: seconds for one training step
-of one model of a stack, its share of the evaluations included, as `calibrate.py` measures them.
-
-Shapes: M models, T time, B sequences, K scored steps, P parameters of one model.
+Memory is that of `memory.py`. Time comes from rates: seconds for one training step of one model of a stack, its share
+of the evaluations included, as `calibrate.py` measures them.
 """
 
 from __future__ import annotations
@@ -18,16 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from rnnlab.aligned import ALIGNMENT
-from rnnlab.model import Layout, parameter_count, shapes
-from rnnlab.optim import OPTIMIZERS
-from rnnlab.seeding import generator
+from rnnlab.memory import NUMBER, largest_tensor_bytes, parameter_rows, peak_bytes, update_bytes, width_of_step
+from rnnlab.model import parameter_count
 from rnnlab.sweep import by_shape
-from rnnlab.train import EVALUATION_ELEMENTS
 from rnnlab.trial import Trial, shape_key
 
-NUMBER = 4  # bytes of a float32
-UPDATE_ROWS = {"sgd": 1, "rmsprop": 2, "adam": 3, "adamw": 3}  # temporary rows of P numbers that an update makes
 PROCESS_BYTES = 340 * 10**6  # a worker beside its tensors: 275 MB when loaded, and up to 60 that malloc holds back
 
 # Models side by side share the cost of calling torch. Speed over the width is flat from 2 models (large shapes) or 32
@@ -52,88 +44,12 @@ EVALUATION_METRICS, TRAINING_METRICS, FINAL_METRICS = 4, 3, 4
 DERIVED_PARAMS = 3  # that `engine.derived` adds to the fields of a trial
 
 
-def training_bytes(trial: Trial, width: int) -> int:
-    """The peak of the tensors of a stack of `width` such trials while it trains."""
-    sizes = _Sizes(trial, trial.train.batch_size, width)
-    held = _rows(trial) * sizes.row + sizes.data
-    saved = held + sizes.extended + sizes.states + sizes.outputs + sizes.padded_recurrent
-    forward = saved + sizes.projected + sizes.kept + sizes.constant + 2 * sizes.outputs
-    backward = saved + sizes.kept_gradient + sizes.deltas + sizes.recurrent
-    return max(forward, backward, held + sizes.outputs + _update_bytes(trial, sizes) - _rows(trial) * sizes.row)
-
-
-def evaluation_bytes(trial: Trial, width: int) -> int:
-    """The peak of the tensors of a stack of `width` such trials while it is evaluated, in groups as `train.py` does."""
-    size, hidden = trial.train.eval_size, trial.model.hidden_size
-    group = max(1, EVALUATION_ELEMENTS // (trial.task.length * size * hidden))
-    sizes = _Sizes(trial, size, min(width, group))
-    held = _rows(trial) * width * sizes.row // sizes.models + sizes.row + sizes.data
-    projecting = sizes.extended + sizes.projected
-    unrolling = sizes.projected + sizes.states + sizes.kept + sizes.padded_recurrent
-    viewed = sizes.kept or sizes.states
-    reading = sizes.projected + viewed + sizes.constant + 2 * sizes.outputs
-    judging = sizes.outputs + 4 * NUMBER * hidden**2  # eigenvalues: two copies of W_hh in float64
-    return held + max(projecting, unrolling, reading, judging)
-
-
-def peak_bytes(trial: Trial, width: int) -> int:
-    """The peak of the tensors of a stack of `width` such trials."""
-    return max(training_bytes(trial, width), evaluation_bytes(trial, width))
-
-
-def _rows(trial: Trial) -> int:
-    """How often a stack holds P numbers for each model, always: parameters and buffers."""
-    return 1 + len(OPTIMIZERS[trial.train.optimizer].buffers)
-
-
-def _update_bytes(trial: Trial, sizes: _Sizes) -> int:
-    """Parameters, buffers and what an update holds beside them: the gradient twice, the parameters before."""
-    return (_rows(trial) + 3 + UPDATE_ROWS[trial.train.optimizer]) * sizes.row
-
-
-class _Sizes:
-    """Bytes of the tensors of `models` models at `batch` sequences, named as where they are made."""
-
-    def __init__(self, trial: Trial, batch: int, models: int) -> None:
-        task = trial.task
-        self.models = models
-        time, kept = task.length, len(range(task.length)[task.scored])
-        hidden = _padded(trial.model.hidden_size, ALIGNMENT)
-        inputs = _padded(task.input_size + 1, _granule(time * batch))
-        outputs = _padded(task.output_size, max(2, _granule(kept * batch)))
-        numbers = models * NUMBER
-        self.row = numbers * Layout(shapes(trial)).width
-        self.data = (
-            models * batch * sum(field.nbytes for field in task.sample(generator(0, "cost"), 1) if field is not None)
-        )
-        self.extended = numbers * time * batch * inputs
-        self.projected = numbers * time * batch * hidden
-        self.states = numbers * (time + 1) * batch * hidden
-        self.recurrent = numbers * hidden**2
-        self.padded_recurrent = self.recurrent if hidden != trial.model.hidden_size else 0
-        self.kept_gradient = numbers * kept * batch * hidden
-        self.constant = numbers * kept * batch * ALIGNMENT
-        self.outputs = numbers * kept * batch * outputs
-        # A transposed stack of one is contiguous as it is: nothing is copied
-        self.kept = self.kept_gradient if models > 1 else 0
-        self.deltas = self.projected * (3 if models > 1 else 1)
-
-
-def _padded(size: int, multiple: int) -> int:
-    return math.ceil(size / multiple) * multiple
-
-
-def _granule(rows: int) -> int:
-    """As `model.granule`."""
-    return ALIGNMENT // math.gcd(ALIGNMENT, rows)
-
-
 def store_bytes(trial: Trial, weights: bool) -> int:
     """What a run of the trial adds to the store if it uses its whole budget; `weights`: its parameters are kept."""
     evaluations = math.ceil(trial.train.max_steps / trial.train.eval_every)
     points = EVALUATION_METRICS + evaluations * (EVALUATION_METRICS + TRAINING_METRICS) + FINAL_METRICS
     params = len(trial.flat()) + DERIVED_PARAMS
-    artifacts = (1 + _rows(trial)) * NUMBER * parameter_count(trial) + 2 * FILE_BYTES
+    artifacts = (1 + parameter_rows(trial)) * NUMBER * parameter_count(trial) + 2 * FILE_BYTES
     return RUN_BYTES + POINT_BYTES * points + PARAM_BYTES * params + (artifacts if weights else 0)
 
 
@@ -143,11 +59,7 @@ def stack_width(trial: Trial, waiting: int, workers: int, memory: int, limit: in
     At most `limit`; so many that each worker has a part; as many as fit into its share of `memory` (bytes, of all
     workers); and as many as still make training faster. At least 1.
     """
-    one = _Sizes(trial, trial.train.batch_size, 1)
-    fast = min(
-        LARGEST_TENSOR // max(one.states, one.extended),
-        LARGEST_UPDATE // _update_bytes(trial, one),
-    )
+    fast = min(LARGEST_TENSOR // largest_tensor_bytes(trial), LARGEST_UPDATE // update_bytes(trial, 1))
     widest = min(limit or WIDEST, WIDEST, math.ceil(waiting / workers), fast)
     share = memory // workers - PROCESS_BYTES
     return max(1, bisect.bisect_right(range(1, widest + 1), share, key=lambda width: peak_bytes(trial, width)))
@@ -229,7 +141,7 @@ def _parts(trial: Trial) -> np.ndarray:
     """
     train, hidden = trial.train, trial.model.hidden_size
     sequences = 3 * train.batch_size + train.eval_size / train.eval_every  # backward costs twice what forward does
-    elements = trial.task.length * sequences * hidden
+    elements = trial.task.length * sequences * hidden * width_of_step(trial)
     return np.array([elements * hidden, elements, 1, hidden**3 / train.eval_every], dtype=float)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from rnnlab.calibrate import side_by_side
 from rnnlab.collector import Outcome
-from rnnlab.cost import PROCESS_BYTES, Estimate, duration, estimate, interpolate, peak_bytes, size, stack_width
+from rnnlab.cost import PROCESS_BYTES, Estimate, duration, estimate, interpolate, size, stack_width
+from rnnlab.memory import peak_bytes
 from rnnlab.processes import cores, free_memory, worker_environment
 from rnnlab.store import Place
 from rnnlab.survey import Start, Survey

@@ -74,10 +74,10 @@ def _fed(
     return step_input, torch.baddbmm(recurrent_bias.unsqueeze(1), read, recurrent.mT)
 
 
-def _read(state: State, recurrent: Tensor) -> Tensor:
+def _read(state: Sequence[Tensor], recurrent: Tensor) -> Tensor:
     """(M, B, R) the tensors of the state that W_hh multiplies."""
     count = recurrent.shape[2] // state[0].shape[2]
-    return state[0] if count == 1 else torch.cat(state[:count], dim=-1)
+    return state[0] if count == 1 else torch.cat(tuple(state[:count]), dim=-1)
 
 
 def _emitted(cell: Cell, state: State) -> Tensor:
@@ -120,7 +120,9 @@ class _Unroll(torch.autograd.Function):
                 emitted.append(_emitted(cell, state))
         if training:
             ctx.cell, ctx.kept_steps, ctx.active, ctx.with_bias = cell, steps[keep], active, recurrent_bias is not None
-            ctx.states, ctx.kept, ctx.gains, ctx.recurrent = states, kept, gains, recurrent
+            ctx.steps, ctx.gains = len(steps), len(gains)
+            # Saved so and not as attributes: each layer's go as soon as its gradient is known
+            ctx.save_for_backward(recurrent, *gains, *(value for step in [*states, *kept] for value in step))
         nothing = projected.new_empty(*projected.shape[:1], 0, *_emitted(cell, state).shape[1:])
         return torch.stack(emitted, dim=1) if emitted else nothing, *state
 
@@ -128,34 +130,49 @@ class _Unroll(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         given, last = gradients[0], list(gradients[1:])
-        fed, sums = _retreat(ctx, given, last)
+        course = _Course(ctx.saved_tensors, ctx.steps, ctx.gains, len(last))
+        fed, sums = _retreat(ctx, course, given, last)
         by_projected = torch.stack(fed[0], dim=1)
         by_recurrent = by_bias = None
-        if ctx.recurrent is not None:
+        if course.recurrent is not None:
             rows = by_projected.flatten(1, 2) if ctx.cell.additive else torch.stack(fed[1], dim=1).flatten(1, 2)
-            before = torch.stack([_read(state, ctx.recurrent) for state in ctx.states[:-1]], dim=1)
+            before = torch.stack([_read(state, course.recurrent) for state in course.states[:-1]], dim=1)
             by_recurrent = torch.bmm(rows.mT, before.flatten(1, 2))
             by_bias = column_sums(rows) if ctx.with_bias else None
         by_gains = [column_sums(total).unsqueeze(1) for total in sums]
         return None, None, None, by_projected, by_recurrent, by_bias, None, *last, *by_gains
 
 
-def _retreat(ctx: Any, given: Tensor, last: list[Tensor]) -> tuple[Sequence[list[Tensor]], list[Tensor]]:
+class _Course:
+    """What the forward pass saved, put in order again."""
+
+    def __init__(self, saved: Sequence[Tensor], steps: int, gains: int, count: int) -> None:
+        self.recurrent, self.gains = saved[0], saved[1 : 1 + gains]
+        rest = saved[1 + gains :]
+        split = (steps + 1) * count
+        each = (len(rest) - split) // steps
+        self.states = [rest[place : place + count] for place in range(0, split, count)]
+        self.kept = [rest[split + t * each : split + (t + 1) * each] for t in range(steps)]
+
+
+def _retreat(
+    ctx: Any, course: _Course, given: Tensor, last: list[Tensor]
+) -> tuple[Sequence[list[Tensor]], list[Tensor]]:
     """The gradients of what each step was fed with, by time, and of the gains, summed over time but not over B.
 
     given: (M, K, B, n H), of the states in `kept_steps`; last: that of the last state, which becomes that of the first
     """
-    cell, gains, recurrent = ctx.cell, ctx.gains, ctx.recurrent
+    cell, gains, recurrent = ctx.cell, course.gains, course.recurrent
     at_steps = dict(zip(ctx.kept_steps, given.unbind(1), strict=True))
     fed: list[list[Tensor]] = [[], []]
     sums = [torch.zeros_like(last[0]) for _ in gains]
-    for t in reversed(range(len(ctx.kept))):
+    for t in reversed(range(ctx.steps)):
         if t in at_steps:
             pieces = at_steps[t].chunk(len(last), -1) if hasattr(cell, "emit") else [at_steps[t]]
             last[: len(pieces)] = [total + piece for total, piece in zip(last, pieces, strict=False)]
         running = None if ctx.active is None else ctx.active[:, t].unsqueeze(-1)
         moving = last if running is None else [torch.where(running, value, 0) for value in last]
-        by_fed, by_state, by_gains = cell.retreat(tuple(moving), ctx.states[t], ctx.states[t + 1], ctx.kept[t], gains)
+        by_fed, by_state, by_gains = cell.retreat(tuple(moving), *course.states[t : t + 2], course.kept[t], gains)
         for place, value in enumerate(by_fed):
             fed[place].append(value)
         for total, value in zip(sums, by_gains, strict=True):

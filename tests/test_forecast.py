@@ -8,8 +8,9 @@ from stores import QUICK, command_line
 
 from rnnlab import forecast
 from rnnlab.collector import Outcome
-from rnnlab.cost import PROCESS_BYTES, peak_bytes
+from rnnlab.cost import PROCESS_BYTES
 from rnnlab.forecast import Forecast, resources
+from rnnlab.memory import peak_bytes
 from rnnlab.store import sqlite_place
 from rnnlab.store.reader import Reader
 from rnnlab.survey import Survey
