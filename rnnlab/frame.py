@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rnnlab.record import STATUSES
+from rnnlab.record import AT_LENGTH, STATUSES
 from rnnlab.trial import BadInput
 
 TEXT = ("run_id", "run_name", "experiment", "key", "status", "numerics", "host", "pid", "task", "cell", "init")
@@ -33,6 +33,15 @@ NUMBERS = (
     "eval/accuracy",
     "eval/relative_loss",  # eval/loss over baseline
 )
+
+
+def lengths(frame: pd.DataFrame) -> list[int]:
+    """The values of the task's dial at which trials of the frame were evaluated beyond their training, ascending.
+
+    Their columns are `record.at_length(value, metric)`: `at_length/40/accuracy`, and so `loss` and `relative_loss`.
+    """
+    found = {str(name).removeprefix(AT_LENGTH).partition("/")[0] for name in frame if str(name).startswith(AT_LENGTH)}
+    return sorted(map(int, found))
 
 
 def tidy(rows: pd.DataFrame) -> pd.DataFrame:
