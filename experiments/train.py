@@ -31,10 +31,8 @@ config.register()
 def app(settings: DictConfig) -> None:
     """One trial; Hydra calls the launcher instead where there are several."""
     try:
-        trial, (store, execution) = config.all_of(
-            lambda: config.single_trial(settings), lambda: config.settings_of(settings)
-        )
-        status = launch([trial], config.experiment_of(HydraConfig.get()), store, execution)
+        trial, chosen = config.all_of(lambda: config.single_trial(settings), lambda: config.settings_of(settings))
+        status = launch([trial], config.experiment_of(HydraConfig.get()), *chosen)
     except EXPECTED as error:  # Hydra would print the command line beside it
         refuse(error)
     sys.exit(status)

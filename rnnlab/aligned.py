@@ -47,7 +47,12 @@ def aligned(size: int) -> int:
 
 
 def granule(sequences: Tensor) -> int:
-    """The width in multiples of which T x B rows fill a multiple of `ALIGNMENT`; `sequences` is (M, T, B, ...)."""
+    """The width in multiples of which T x B rows fill a multiple of `ALIGNMENT`; `sequences` is (M, T, B, ...).
+
+    In a program that is being exported B is open: the largest width serves any.
+    """
+    if torch.compiler.is_exporting():
+        return ALIGNMENT
     return ALIGNMENT // math.gcd(ALIGNMENT, sequences.shape[1] * sequences.shape[2])
 
 

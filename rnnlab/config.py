@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rnnlab import overrides
 from rnnlab.engine import EngineSettings
+from rnnlab.lengths import EvalSettings
 from rnnlab.overrides import DEFAULT_MEMBERS, LARGEST_SWEEP, SETTINGS, TRIAL_KEYS
 from rnnlab.registry import registry
 from rnnlab.store import StoreSettings
@@ -95,13 +96,13 @@ def all_of(*parts: Callable[[], Any]) -> list[Any]:
     return found
 
 
-def settings_of(config: DictConfig) -> tuple[StoreSettings, EngineSettings]:
-    """Where runs go and how trials are executed."""
+def settings_of(config: DictConfig) -> tuple[StoreSettings, EngineSettings, EvalSettings]:
+    """Where runs go, how trials are executed, and what else is measured at their end."""
     problems: list[str] = []
     built = _settings(config, problems)
     if problems:
         raise BadInput(*problems)
-    return built[0], built[1]
+    return built[0], built[1], built[2]
 
 
 def wrong_settings(config: DictConfig) -> list[str]:

@@ -12,8 +12,8 @@ from yaml import MarkedYAMLError, YAMLError
 
 from rnnlab.trial import EMPTY, KINDS, show, unknown_key
 
-SECTIONS = (*(key for key in EMPTY if key != "seed"), "store", "engine")  # keys that hold keys
-TOP = ("defaults", *EMPTY, "store", "engine", "hydra")  # of an experiment file
+SECTIONS = (*(key for key in EMPTY if key != "seed"), "store", "engine", "eval")  # keys that hold keys
+TOP = ("defaults", *EMPTY, "store", "engine", "eval", "hydra")  # of an experiment file
 HYDRA = {"hydra": ("mode", "sweeper"), "hydra.sweeper": ("params", "grids")}  # what an experiment file may set there
 GROUPS = (*KINDS, "store", "engine")  # of which an experiment file may choose a member
 MODES = ("RUN", "MULTIRUN")

@@ -19,6 +19,8 @@ from filelock import FileLock
 from rnnlab import provenance
 from rnnlab.collector import Collector, Outcome
 from rnnlab.forecast import Forecast, Resources, counted, resources
+from rnnlab.lengths import refusals
+from rnnlab.make_up import Lacking, lacking, make_up
 from rnnlab.processes import LAUNCHERS, Interrupts
 from rnnlab.progress import DISPLAYS, Display, print_table, tell
 from rnnlab.record import FAILED
@@ -26,10 +28,11 @@ from rnnlab.recovery import abandoned, live, recover, tidy
 from rnnlab.spool import Folder, Work, new_folder
 from rnnlab.store import StoreSettings, place_of
 from rnnlab.store.kinds import kind_of
+from rnnlab.store.reader import Reader
 from rnnlab.store.view import describe
 from rnnlab.store.writer import StoreFailure, Writer
 from rnnlab.survey import MODES, Start, Survey
-from rnnlab.trial import Trial, param, show
+from rnnlab.trial import BadInput, Trial, param, show
 
 WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between looks at the trials that another launch trains
 MANY = 1000  # launches that come to their end while this one begins
@@ -57,14 +60,18 @@ def run(
     settings: EngineSettings,
     command: str,
     files: Mapping[str, str] | None = None,
+    lengths: Sequence[int] = (),
 ) -> Outcome:
     """Train what the store does not hold yet; what another launch trains at the moment is waited for.
 
-    `files` (name -> text) are kept with the sweep's run. Raises `BadInput` before anything is written or trained.
+    `files` (name -> text) are kept with the sweep's run; `lengths` are those of `rnnlab.lengths`, at which trials are
+    evaluated at their end, and finished ones that lack it now. Raises `BadInput` before anything is written or trained.
     """
+    if problems := refusals(trials, lengths):
+        raise BadInput(*problems)
     place = place_of(store)
     kind_of(place).check_usable(place)
-    launch = _Launch(trials, experiment, store, settings, command, files or {})
+    launch = _Launch(trials, experiment, store, settings, command, files or {}, tuple(dict.fromkeys(lengths)))
     launch.resources(trials)
     if settings.dry_run or settings.mode == "read_only":
         return launch.look()
@@ -86,9 +93,10 @@ class _Launch:
         settings: EngineSettings,
         command: str,
         files: Mapping[str, str],
+        lengths: Sequence[int],
     ) -> None:
         self.experiment, self.store, self.settings = experiment, store, settings
-        self.command, self.files = command, files
+        self.command, self.files, self.lengths = command, files, lengths
         self.place = place_of(store)
         self.sweeps = self.place.sweeps
         self.survey = Survey(trials, self.place)
@@ -176,6 +184,7 @@ class _Launch:
             checkpoint_seconds=self.settings.checkpoint_seconds,
             tags=provenance.tags(),
             continues={key: row["run_id"] for key, row in start.ends.items()},
+            lengths=self.lengths,
         )
 
     def _write(self, start: Start, work: Work, folder: Folder, forecast: Forecast | None) -> None:
@@ -188,7 +197,22 @@ class _Launch:
                 writer.begin_sweep(start.planned.trials, start.planned.axes(), note, files)
             if start.planned.pending:
                 self._execute(folder, work, len(start.planned.finished), writer)
+            if not self.outcome.interrupted:
+                self._make_up(start, writer)
             writer.complete = not (start.planned.elsewhere or self.outcome.interrupted)
+
+    def _make_up(self, start: Start, writer: Writer) -> None:
+        """Evaluate finished trials at the lengths that they lack."""
+        try:
+            self.outcome.notes += make_up(self._lacking(start), Reader(self.place), writer)
+        except KeyboardInterrupt:
+            self.outcome.signal = signal.SIGINT
+
+    def _lacking(self, start: Start) -> list[Lacking]:
+        """The finished trials without evaluations that are asked for."""
+        if not self.lengths or not start.run_ids:
+            return []
+        return lacking(Reader(self.place), start.planned.trials, start.run_ids, self.lengths)
 
     def _execute(self, folder: Folder, work: Work, done: int, writer: Writer) -> None:
         """Keep workers at work until all has ended or a person ends it."""
@@ -223,6 +247,9 @@ class _Launch:
     def _show(self, start: Start, forecast: Forecast | None) -> None:
         if self.is_sweep or self.settings.dry_run:
             rows = [*_plan_rows(start, forecast), ("store", self.place.shown)]
+            if self.lengths:
+                without = len(self._lacking(start))
+                rows.insert(1, ("eval.lengths", f"{', '.join(map(str, self.lengths))}; {without} finished without"))
             print_table(f"Sweep {self.experiment}", rows, self.settings.progress)
 
 

@@ -11,7 +11,7 @@ import dataclasses
 
 import pandas as pd
 
-from rnnlab.record import STATUSES
+from rnnlab.record import AT_LENGTH, STATUSES
 from rnnlab.trial import BadInput, Model, Train
 
 TEXT = ("run_id", "run_name", "experiment", "key", "status", "numerics", "host", "pid", "task", "cell", "init")
@@ -47,6 +47,15 @@ ADDED_LATER = {
     for field in dataclasses.fields(spec)
     if field.metadata["absent"] is not dataclasses.MISSING
 }
+
+
+def lengths(frame: pd.DataFrame) -> list[int]:
+    """The values of the task's dial at which trials of the frame were evaluated beyond their training, ascending.
+
+    Their columns are `record.at_length(value, metric)`: `at_length/40/accuracy`, and so `loss` and `relative_loss`.
+    """
+    found = {str(name).removeprefix(AT_LENGTH).partition("/")[0] for name in frame if str(name).startswith(AT_LENGTH)}
+    return sorted(map(int, found))
 
 
 def tidy(rows: pd.DataFrame) -> pd.DataFrame:

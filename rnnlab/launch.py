@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from rnnlab import engine
 from rnnlab.collector import Outcome, run_name
+from rnnlab.lengths import EvalSettings
 from rnnlab.progress import print_failures, summary
 from rnnlab.store import StoreSettings, place_of, without_password
 from rnnlab.store.reader import Reader
@@ -19,6 +20,7 @@ def launch(
     experiment: str,
     store: StoreSettings,
     execution: engine.EngineSettings,
+    evaluation: EvalSettings,
     files: Mapping[str, str] | None = None,
 ) -> int:
     """Train the trials, write how it ended to stdout and what failed to stderr, and return the exit status.
@@ -26,7 +28,7 @@ def launch(
     `files` are kept with the sweep's run, by name.
     """
     kept = {name: without_password(text) for name, text in (files or {}).items()}
-    outcome = engine.run(trials, experiment, store, execution, command_line(), kept)
+    outcome = engine.run(trials, experiment, store, execution, command_line(), kept, evaluation.lengths)
     line = _line_of_trial(trials[0], outcome, store) if len(trials) == 1 else None
     sys.stdout.write((line or _line_of_sweep(experiment, outcome, execution)) + "\n")
     sys.stderr.writelines(f"{note}\n" for note in outcome.notes)

@@ -19,6 +19,7 @@ from hydra.errors import OverrideParseException
 
 from rnnlab.config_file import wrong_file
 from rnnlab.engine import EngineSettings
+from rnnlab.lengths import EvalSettings
 from rnnlab.registry import registry
 from rnnlab.store import KEYS, StoreSettings
 from rnnlab.trial import EMPTY, KINDS, BadInput, Model, Train, build_part, build_spec, requirement, show, unknown_key
@@ -26,9 +27,9 @@ from rnnlab.trial import EMPTY, KINDS, BadInput, Model, Train, build_part, build
 CONF = Path(__file__).parents[1] / "conf"
 LARGEST_SWEEP = 10**6  # cells; more is a slip of the pen
 TRIAL_KEYS = tuple(EMPTY)
-SETTINGS: Mapping[str, type] = {"store": StoreSettings, "engine": EngineSettings}
+SETTINGS: Mapping[str, type] = {"store": StoreSettings, "engine": EngineSettings, "eval": EvalSettings}
 FIXED: Mapping[str, type] = {"model": Model, "train": Train, **SETTINGS}  # sections with one spec
-GROUPS = (*KINDS, *SETTINGS, "experiment")  # keys whose value is the name of a member
+GROUPS = (*KINDS, "store", "engine", "experiment")  # keys whose value is the name of a member
 STORE_KEYS = list(dict.fromkeys(itertools.chain(*KEYS.values())))  # of any kind of store
 TOP = (*TRIAL_KEYS, *SETTINGS, "experiment")
 DEFAULT_MEMBERS = {"task": "copy", "cell": "elman", "init": "orthogonal"}  # of conf/config.yaml
@@ -165,8 +166,11 @@ def key_of(override: Override) -> str:
 
 def _refused(section: str, name: str, value: Any) -> list[str]:
     """What is wrong with a value of a known key; a key of several members is right if it is for one of them."""
+    problems: list[str] = []
+    if section in SETTINGS and not name:
+        build_spec(SETTINGS[section], value, section, problems)
+        return problems
     if section == "seed" or not name:
-        problems: list[str] = []
         build_part(section, value, registry(), problems)
         return problems
     found: list[list[str]] = []

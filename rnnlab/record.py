@@ -13,6 +13,7 @@ DIVERGED = "diverged"  # a loss, gradient or update became non-finite: a result,
 FAILED = "failed"  # a crash: missing data, shown, never counted
 RESULTS = (SOLVED, EXHAUSTED, DIVERGED)  # a trial that ended so is finished
 STATUSES = (RUNNING, *RESULTS, FAILED)
+AT_LENGTH = "at_length/"  # begins the names of metrics of the final weights at other values of the task's dial
 AT_THE_END = ("solved", "trained_steps", "steps_to_solve", "first_passage")  # metrics of the last record alone
 
 
@@ -37,6 +38,11 @@ class Record:
     @property
     def ended(self) -> bool:
         return self.status != RUNNING
+
+
+def at_length(value: int, metric: str) -> str:
+    """The name of a metric of the final weights where the task's dial has this value: `at_length/40/accuracy`."""
+    return f"{AT_LENGTH}{value}/{metric}"
 
 
 @dataclass(frozen=True)

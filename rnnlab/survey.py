@@ -18,6 +18,7 @@ from rnnlab.store import Place, runs
 from rnnlab.store.kinds import kind_of
 from rnnlab.store.reader import Reader
 from rnnlab.store.rows import RUN_COLUMNS
+from rnnlab.stored import FINAL
 from rnnlab.sweep import Plan, plan
 from rnnlab.train import continues
 from rnnlab.trial import Trial
@@ -92,7 +93,7 @@ class Survey:
         for key in (*unused, *(start.planned.finished & self.checkpoints.keys())):
             self.checkpoints.drop(key)
         for key, row in start.ends.items():
-            self.checkpoints.copy(key, Reader(self.place).artifact(row, END))
+            self.checkpoints.copy(key, Reader(self.place).artifact(row, FINAL))
 
     def complete(self) -> None:
         """Note that all was done: if it was forced, the next `force` trains all again."""
@@ -167,10 +168,7 @@ class Survey:
     def _step_of_end(self, trial: Trial, row: runs.Row) -> int:
         """The step from whose end the trial can go on; 0 where it cannot."""
         with contextlib.suppress(Unusable):
-            stored = read(Reader(self.place).artifact(row, END))
+            stored = read(Reader(self.place).artifact(row, FINAL))
             if stored.numerics == provenance.numerics() and continues(trial, stored.checkpoint):
                 return int(stored.checkpoint.course["step"])
         return 0
-
-
-END = "weights/final.safetensors"  # artifact of an exhausted run: the checkpoint at the end of its budget

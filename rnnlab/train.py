@@ -311,15 +311,26 @@ class Stack:
 
     def _batch(self, purpose: str, places: Sequence[int], size: int) -> Batch:
         """(M, T, B, ...) the data of the trials at `places`, drawn once for all that share it."""
-        wanted = [
-            (slot.trial.seed, slot.step if purpose == "train" else 0) for slot in map(self.slots.__getitem__, places)
-        ]
-        distinct = list(dict.fromkeys(wanted))
-        sample = getattr(self.task, "held_out", self.task.sample) if purpose == "eval" else self.task.sample
-        drawn = stacked([sample(generator(seed, purpose, step), size) for seed, step in distinct])
-        if len(distinct) == len(wanted):
-            return drawn
-        return chosen(drawn, torch.tensor([distinct.index(pair) for pair in wanted]))
+        slots = [self.slots[place] for place in places]
+        if purpose == "eval":
+            return held_out(self.task, [slot.trial.seed for slot in slots], size)
+        return _drawn(self.task.sample, purpose, [(slot.trial.seed, slot.step) for slot in slots], size)
+
+
+def held_out(task: Task, seeds: Sequence[int], size: int) -> Batch:
+    """(M, T, B, ...) the sequences on which trials with these seeds are evaluated."""
+    return _drawn(getattr(task, "held_out", task.sample), "eval", [(seed, 0) for seed in seeds], size)
+
+
+def _drawn(
+    sample: Callable[[np.random.Generator, int], Batch], purpose: str, wanted: Sequence[tuple[int, int]], size: int
+) -> Batch:
+    """(M, T, B, ...) data of streams, given as (seed, step); drawn once for all that share one."""
+    distinct = list(dict.fromkeys(wanted))
+    drawn = stacked([sample(generator(seed, purpose, step), size) for seed, step in distinct])
+    if len(distinct) == len(wanted):
+        return drawn
+    return chosen(drawn, torch.tensor([distinct.index(pair) for pair in wanted]))
 
 
 def continues(trial: Trial, checkpoint: Checkpoint) -> bool:

@@ -360,18 +360,30 @@ def unknown_key(key: str, known: typing.Sequence[str], value: Any, owner: str = 
 
 def _coerce(key: str, value: Any, declared: Any, allowed: Allowed, problems: list[str]) -> Any:
     kind, optional = _kind(declared)
+    if _is_list(declared):
+        entries = [_convert(entry, kind) for entry in value] if isinstance(value, list | tuple) else [None]
+        if not all(entry is not None and allowed.admits(entry) for entry in entries):
+            problems.append(f"{key}={show(value)}: must be {_describe_field(declared, allowed)}")
+        return tuple(entries)
     if value is None and optional:
         return None
     converted = _convert(value, kind)
     if converted is None or not allowed.admits(converted):
-        problems.append(f"{key}={show(value)}: must be {_describe(kind, allowed, optional)}")
+        problems.append(f"{key}={show(value)}: must be {_describe_field(declared, allowed)}")
     return converted
 
 
 def _kind(declared: Any) -> tuple[type, bool]:
-    """The type of a field's values, and whether null is one more."""
+    """The type of a field's values, or of the entries of a list, and whether null is one more."""
+    if _is_list(declared):
+        return typing.get_args(declared)[0], False
     options = typing.get_args(declared) if isinstance(declared, types.UnionType) else (declared,)
     return next(option for option in options if option is not type(None)), type(None) in options
+
+
+def _is_list(declared: Any) -> bool:
+    """Whether a field holds any number of values: `tuple[int, ...]`."""
+    return typing.get_origin(declared) is tuple
 
 
 def _convert(value: Any, kind: type) -> Any:
@@ -389,9 +401,12 @@ def _convert(value: Any, kind: type) -> Any:
 
 def requirement(cls: type, field: str) -> str:
     """What a field of a spec accepts, in words: "an integer >= 1, or null"."""
-    declared, allowed = _declared(cls)[field]
+    return _describe_field(*_declared(cls)[field])
+
+
+def _describe_field(declared: Any, allowed: Allowed) -> str:
     kind, optional = _kind(declared)
-    return _describe(kind, allowed, optional)
+    return ("a list, each entry " if _is_list(declared) else "") + _describe(kind, allowed, optional)
 
 
 def _describe(kind: type, allowed: Allowed, optional: bool) -> str:

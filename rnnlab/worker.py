@@ -15,13 +15,15 @@ import sys
 import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from rnnlab import provenance
 from rnnlab.checkpoints import Checkpoints, Unusable
 from rnnlab.cost import stack_width
-from rnnlab.record import FAILED, Checkpoint, Record
+from rnnlab.lengths import at_lengths
+from rnnlab.record import EXHAUSTED, FAILED, SOLVED, Checkpoint, Record
 from rnnlab.spool import Attempt, Claims, Folder, SpoolWriter, Work, worker_lock
 from rnnlab.sweep import by_shape
 from rnnlab.train import Refill, Stack, chunks, continues
@@ -81,6 +83,7 @@ class _Worker:
         self.numerics = spool.numerics
         self.seconds: dict[str, float] = {}  # trial key -> of training, of the trials in the stack
         self.saved = time.monotonic()  # when checkpoints were last written
+        self.trials = {trial.key: trial for trial in plan.trials}
 
     def work(self) -> Iterator[None]:
         for group in by_shape(self.plan.trials):
@@ -150,11 +153,21 @@ class _Worker:
                 if records is None:
                     return
                 self._share(live, time.monotonic() - began)
-                yield from self._report(records, stack)
+                yield from self._report(self._at_lengths(records), stack)
         except _DiskError as error:
             raise error.__cause__ or error from None
         except Exception:  # noqa: BLE001 - whatever it was, it is reported with the trial that raises it alone
             self.claims.release_failed(traceback.format_exc())
+
+    def _at_lengths(self, records: Sequence[Record]) -> list[Record]:
+        """The records, with evaluations at the lengths asked for where trials have ended with weights of use."""
+        ended = [record for record in records if record.status in (SOLVED, EXHAUSTED)] if self.plan.lengths else []
+        if not ended:
+            return list(records)
+        trials, weights = [self.trials[record.key] for record in ended], [record.weights for record in ended]
+        found = at_lengths(trials, weights, self.plan.lengths)
+        more = {record.key: metrics for record, metrics in zip(ended, found, strict=True)}
+        return [replace(record, metrics={**record.metrics, **more.get(record.key, {})}) for record in records]
 
     def _share(self, live: Sequence[str], seconds: float) -> None:
         """Charge the trials that were in the stack with the time that passed."""

@@ -31,7 +31,7 @@ TASK_KEYS, ADDING_KEYS = keys_of("task", TASKS["copy"]), keys_of("task", TASKS["
 ALL_TASK_KEYS = ", ".join(dict.fromkeys(key for task in TASKS.values() for key in keys_of("task", task).split(", ")))
 DELAYED = " or ".join(name for name, task in TASKS.items() if "task.delay" in keys_of("task", task).split(", "))
 TRAIN_KEYS, ENGINE_KEYS = keys_of("train", Train), keys_of("engine", EngineSettings)
-TOP = "task, model, cell, init, train, seed, store, engine, experiment"
+TOP = "task, model, cell, init, train, seed, store, engine, eval, experiment"
 MODEL_KEYS = ", ".join(f"model.{field.name}" for field in dataclasses.fields(Model))
 MEANT_SIZE = f"unknown key; did you mean model.hidden_size? allowed: {MODEL_KEYS}"
 UNKNOWN = f"unknown key; allowed: {TOP}"
@@ -60,6 +60,22 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ("train.max_steps=1e30", "train.max_steps", "1e+30", "must be an integer >= 1"),
     ("train.max_steps=9007199254740993", "train.max_steps", "9007199254740993", "must be an integer >= 1"),
     ("seed=-1", "seed", "-1", "must be an integer >= 0"),
+    ("eval.lengths=[3,0]", "eval.lengths", "0: task.delay=0", "must be an integer >= 1"),
+    ("eval.lengths=[-1]", "eval.lengths", "[-1]", "must be a list, each entry an integer >= 0"),
+    ("task=temporal_order eval.lengths=[9]", "eval.lengths", "9: task.length=9", "must be an integer >= 10"),
+    (
+        "task=adding task.lengths=varied eval.lengths=[20,10]",
+        "eval.lengths",
+        "10: task.length=10",
+        "must be >= 11 with task.lengths=varied, below which no lengths vary",
+    ),
+    ("eval.lengths=3", "eval.lengths", "3", "must be a list, each entry an integer >= 0"),
+    ("eval.lengths=[1.5]", "eval.lengths", "[1.5]", "must be a list, each entry an integer >= 0"),
+    ("eval={lengths:[x]}", "eval.lengths", "['x']", "must be a list, each entry an integer >= 0"),
+    ("eval.length=[3]", "eval.length", "[3]", "unknown key; did you mean eval.lengths? allowed: eval.lengths"),
+    ("eval=null", "eval", "null", "must be a group of keys: lengths"),
+    ("-m eval.lengths=[3],[4]", "eval.lengths", "[3],[4]", NO_AXIS),
+    ("-m seed=0,1 eval.lengths=3,4", "eval.lengths", "3,4", NO_AXIS),
     ("seed=" + "9" * 400, "seed", "9" * 400, "must be an integer >= 0"),
     ("engine.workers=0", "engine.workers", "0", "must be an integer >= 1, or null"),
     ("engine.checkpoint_seconds=-1", "engine.checkpoint_seconds", "-1", "must be a finite number >= 0"),
@@ -269,8 +285,9 @@ FILES = {  # content of an experiment file -> the one line; {file} stands for it
     b"task: {delay: 3}": "experiment=mine: {file} starts otherwise; must start with the line # @package _global_",
     # keys
     f"{SWEEP}trian: {{optimizer: adam}}": "trian={{'optimizer': 'adam'}}: unknown key; did you mean train? allowed: "
-    "defaults, task, model, cell, init, train, seed, store, engine, hydra",
-    f"{SWEEP}1: 2": "1=2: unknown key; allowed: defaults, task, model, cell, init, train, seed, store, engine, hydra",
+    "defaults, task, model, cell, init, train, seed, store, engine, eval, hydra",
+    f"{SWEEP}1: 2": "1=2: unknown key; allowed: defaults, task, model, cell, init, train, seed, store, engine, eval, "
+    "hydra",
     f"{SWEEP}train: {{max_stps: 3}}": "train.max_stps=3: unknown key; did you mean train.max_steps? allowed: "
     + TRAIN_KEYS,
     f"{SWEEP}engine: {{wrkers: 3}}": "engine.wrkers=3: unknown key; did you mean engine.workers? allowed: "

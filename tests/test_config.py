@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from rnnlab import config
 from rnnlab.engine import EngineSettings
+from rnnlab.lengths import EvalSettings
 from rnnlab.store import DEFAULT_PATH, StoreSettings
 from rnnlab.trial import BadInput, Model, Train
 
@@ -59,7 +60,7 @@ def test_the_configuration_file_states_the_defaults_of_the_specs():
     assert OmegaConf.to_container(node.model) == dataclasses.asdict(Model())
     assert OmegaConf.to_container(node.train) == dataclasses.asdict(Train())
     assert config.trial_of(node) == trial(**config.DEFAULT_MEMBERS)
-    assert config.settings_of(node) == (StoreSettings(), EngineSettings())
+    assert config.settings_of(node) == (StoreSettings(), EngineSettings(), EvalSettings())
     assert config.settings_of(node)[0].path == str(DEFAULT_PATH)
 
 

@@ -101,6 +101,8 @@ def test_the_three_kinds_of_store_hold_the_same(store, postgres, server, tmp_pat
     assert results[0] == results[1] == results[2]
     for reader in readers:
         rows = reader.trials().to_dict("records")
+        expected = readers[0].params(readers[0].trials()["run_id"][0])
+        assert expected.items() == reader.params(rows[0]["run_id"]).items()
         assert load_file(reader.artifact(rows[0], "weights/initial.safetensors"))["W_hh"].shape == (2, 2)
         assert not reader.artifact(rows[0], "weights/final.safetensors").exists()
 

@@ -29,8 +29,10 @@ SEES = {
     "looped": "cells",
     "optim": "trial",
     "model": "trial seeding aligned tasks cells inits unroll looped",
+    "streaming": "trial aligned tasks cells unroll model",
     "bptt": "trial aligned tasks unroll model",
     "train": "trial seeding record aligned tasks optim model bptt",
+    "lengths": "trial record tasks model train",
     "diagnostics": "trial seeding record aligned tasks cells inits unroll optim model theory",
     "frame": "trial record",
     "sweep": "trial record frame",
@@ -38,26 +40,30 @@ SEES = {
     "cost": "trial model memory sweep",
     "calibrate": "trial registry train sweep",
     "store": "trial record frame",
+    "stored": "trial record registry model checkpoints store",
     "analysis": "record",
     "progress": "trial record sweep",
     "checkpoints": "record",
     "spool": "trial record registry checkpoints",
-    "worker": "trial record registry sweep cost checkpoints spool train provenance",
+    "worker": "trial record registry sweep cost checkpoints spool train lengths provenance",
     "processes": "spool worker",
     "collector": "trial record tasks model memory progress spool store",
-    "survey": "trial train sweep checkpoints provenance spool store recovery",
+    "survey": "trial train sweep checkpoints provenance spool store stored recovery",
     "forecast": "trial sweep model memory cost calibrate processes collector store survey",
     "recovery": "progress checkpoints spool store processes collector",
-    "engine": "trial record store progress provenance spool processes collector recovery survey forecast",
+    "make_up": "trial record checkpoints lengths store stored",
+    "engine": """
+        trial record lengths store make_up progress provenance spool processes collector recovery survey forecast
+    """,
     "config_file": "trial",
-    "overrides": "trial registry engine store config_file",
+    "overrides": "trial registry lengths engine store config_file",
     "explain": "trial registry overrides store",
-    "config": "trial registry engine store overrides",
-    "launch": "trial record engine store progress collector",
+    "config": "trial registry lengths engine store overrides",
+    "launch": "trial record lengths engine store progress collector",
 }
 TOUCHING = """
-    provenance store progress checkpoints spool worker calibrate processes collector recovery survey forecast engine
-    config_file overrides explain config launch
+    provenance store stored make_up progress checkpoints spool worker calibrate processes collector recovery survey
+    forecast engine config_file overrides explain config launch
 """
 PURE = SEES.keys() - set(TOUCHING.split())  # TOUCHING: the outside world
 OUTSIDE_TOOLS = {"hydra", "omegaconf", "mlflow", "seaborn", "matplotlib", "rich", "submitit"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -75,6 +76,24 @@ class Reader:
         """Every run of a sweep, oldest first: the columns `RUN_COLUMNS`."""
         with self._rows() as rows:
             return rows.runs(SWEEP)
+
+    def metrics(self, names: Collection[str]) -> dict[str, dict[str, float]]:
+        """Run -> the last value of those of these metrics that it has, NaN where that was not a number; of all trials.
+
+        A run without any of them is there too.
+        """
+        with self._rows() as rows:
+            found: dict[str, dict[str, float]] = {run_id: {} for run_id in rows.runs(TRIAL)["run_id"]}
+            wanted = rows.metrics()
+        wanted = wanted[wanted["key"].isin(names) & wanted["run_id"].isin(found)]
+        for run_id, key, value in wanted.itertuples(index=False):
+            found[run_id][key] = value
+        return found
+
+    def params(self, run_id: str) -> dict[str, str]:
+        """The fields of a run's trial, and what follows from them, as they were written."""
+        with self._rows() as rows:
+            return rows.params_of(run_id)
 
     def tags(self, run_id: str) -> dict[str, str]:
         """All tags of a run."""

@@ -55,6 +55,7 @@ RUNS = f"""
 """  # noqa: S608
 EXPERIMENTS = "SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active'"
 PARAMS = "SELECT run_uuid, key, value FROM params"
+PARAMS_OF_RUN = "SELECT key, value FROM params WHERE run_uuid = ?"
 TAGS = "SELECT key, value FROM tags WHERE run_uuid = ?"
 VALUE = "CASE WHEN is_nan THEN NULL ELSE value END"
 METRICS = f"SELECT run_uuid, key, {VALUE} FROM latest_metrics"  # noqa: S608
@@ -76,6 +77,9 @@ class Rows(Protocol):
 
     def latest(self, run_id: str) -> dict[str, float]:
         """The last value of each metric of one run."""
+
+    def params_of(self, run_id: str) -> dict[str, str]:
+        """All params of one run."""
 
     def tags(self, run_id: str) -> dict[str, str]:
         """All tags of one run."""
@@ -122,6 +126,9 @@ class SqlRows:
 
     def latest(self, run_id: str) -> dict[str, float]:
         return {key: value for _, key, value in self._fetch(LATEST, run_id)}
+
+    def params_of(self, run_id: str) -> dict[str, str]:
+        return dict(self._fetch(PARAMS_OF_RUN, run_id))
 
     def tags(self, run_id: str) -> dict[str, str]:
         return dict(self._fetch(TAGS, run_id))

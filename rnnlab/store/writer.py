@@ -19,7 +19,7 @@ import pandas as pd
 from filelock import FileLock
 
 from rnnlab.frame import MEASURED
-from rnnlab.record import AT_THE_END, FAILED, RUNNING, Record
+from rnnlab.record import AT_LENGTH, AT_THE_END, FAILED, RUNNING, Record
 from rnnlab.store import (
     ATTEMPT_TAG,
     ERROR_TAG,
@@ -225,6 +225,7 @@ class Writer:
         run = self.open[trial.key]
         points = self.reader.curves(run_id)
         points = points[(points["step"] % trial.train.eval_every == 0) & ~points["key"].isin((*AT_THE_END, *MEASURED))]
+        points = points[~points["key"].str.startswith(AT_LENGTH)]  # of the weights at the end of the smaller budget
         run.points += list(zip(points["key"], points["value"], points["step"], strict=True))
         self._write_points(run)
         if self.keeps_weights:
@@ -244,6 +245,14 @@ class Writer:
                 run.artifacts.log_artifact(str(weights), "weights")
         if record.ended:
             self._end(record)
+
+    def supplement(self, run: runs.Row, metrics: Mapping[str, float], step: int) -> None:
+        """Add metrics of its last step to a run that has ended, a row of `Reader.trials`."""
+        started = int(run["started"])
+        with self._writing():
+            points = [_metric(name, value, step, started) for name, value in metrics.items()]
+            for first in range(0, len(points), MAX_METRICS):
+                self.client.log_batch(run["run_id"], metrics=points[first : first + MAX_METRICS])
 
     def flush(self) -> None:
         """Write all that was noted."""
