@@ -82,7 +82,7 @@ def ordered_colours(count: int) -> list[Colour]:
 
 def ordered_map() -> mpl.colors.Colormap:
     """The same path of colours, for areas."""
-    return mpl.colors.ListedColormap(ordered_colours(256))
+    return mpl.colors.ListedColormap(ordered_colours(64))
 
 
 def is_dark(colour: Sequence[float]) -> bool:

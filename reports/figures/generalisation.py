@@ -40,9 +40,9 @@ def long(frame: pd.DataFrame) -> pd.DataFrame:
     for name in [name for name in DIALS if name in frame]:
         dial = dial.fillna(frame[name])
     lengths = {name: float(match[1]) for name in frame.columns if (match := METRIC.fullmatch(name))}
-    there = {name: frame[name].notna() & dial.notna() for name in lengths}
+    evaluated = frame[list(lengths)].notna().groupby([frame["task"], dial]).transform("any")  # a missing trial shows
     parts = [
-        frame.assign(**{RATIO: (length / dial).round(3), SHARE: frame[name]})[there[name]]
+        frame.assign(**{RATIO: (length / dial).round(3), SHARE: frame[name]})[evaluated[name]]
         for name, length in lengths.items()
     ]
     known = pd.concat([part[part[RATIO] == 1] for part in parts])["key"]

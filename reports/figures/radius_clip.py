@@ -121,6 +121,7 @@ def _scale(figure: Figure, axes: list[Axes], points: pd.DataFrame, colours: Scal
     horizons = isinstance(colours.norm, LogNorm)
     bar = figure.colorbar(colours, ax=axes, aspect=16, pad=0.03, shrink=0.9)
     bar.set_label("horizon (steps)" if horizons else "solved (% of trials)")
+    bar.solids.set(rasterized=False, edgecolor="face")  # else a bitmap within the SVG file
     bar.outline.set_visible(False)
     bar.ax.minorticks_off()
     ticks = [colours.norm.vmin, colours.norm.vmax]

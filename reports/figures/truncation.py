@@ -139,7 +139,7 @@ def _finding(task: str, rows: pd.DataFrame) -> str:
     if not within.any() or not beyond.any():
         return ""
     told = [
-        f"solved were {100 * solved[chosen].mean():.0f} % of {words.counted(int(chosen.sum()), 'trial')} {name}"
+        f"{100 * solved[chosen].mean():.0f} % were solved of {words.counted(int(chosen.sum()), 'trial')} {name}"
         for name, chosen in (("at distances up to the window", within), ("beyond it", beyond))
     ]
     of_full = solved[ended[WINDOW].isna()].groupby(ended["distance"]).mean()
