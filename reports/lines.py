@@ -17,9 +17,9 @@ from rnnlab.analysis import varying
 from rnnlab.trial import KINDS
 
 RADIUS = "init.spectral_radius"
-# The first of these that varies is worth most as lines; the others become panels.
+# The first of these that varies is worth most as lines; the others become panels. Who varies the window asks about it.
 ORDER = (
-    *(RADIUS, "train.truncation", "cell", "model.layers", "model.hidden_size", "train.clip_threshold"),
+    *("train.truncation", RADIUS, "cell", "model.layers", "model.hidden_size", "train.clip_threshold"),
     "model.bidirectional",
 )
 NETWORK = "network"  # a column made here: the cell, and whether it reads in both directions

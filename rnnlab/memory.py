@@ -103,7 +103,7 @@ class _Sizes:
         task = trial.task
         one = task.sample(generator(0, "cost"), 1)
         self.data = models * batch * sum(field.nbytes for field in one if field is not None)
-        self.window = window or task.length
+        self.window = min(window or task.length, task.length)
         self.scored = min(self.window, len(range(task.length)[task.scored]))
         self.hidden = aligned(trial.model.hidden_size)
         columns = max(2, _granule(self.scored * batch))
