@@ -51,7 +51,7 @@ class Work:
     continues: Mapping[str, str] = field(default_factory=dict)  # trial key -> run of a smaller budget that it goes on
     lengths: Sequence[int] = field(
         default_factory=list
-    )  # values of the task's dial at which the final weights are evaluated too
+    )  # at which the final weights are evaluated too
 
     def to_json(self) -> str:
         return json.dumps({"version": VERSION} | vars(self) | {"trials": [trial.mapping() for trial in self.trials]})
