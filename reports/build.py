@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import pandas as pd
 
 from reports import page, style
-from reports.figures import check, figures, title
+from reports.figures import check, in_order, meant_for, title
 from reports.files import folder_name, write
 from rnnlab.trial import BadInput, unknown_key
 
@@ -97,23 +98,36 @@ def chosen(reader: Reader, names: Sequence[str]) -> dict[str, pd.DataFrame]:
 def build(reader: Reader, request: Request) -> list[Path]:
     """Draw and write everything; returns the pictures' paths, and last that of the list of experiments."""
     frames = chosen(reader, request.experiments)
-    for frame in frames.values():
-        for name, module in figures().items():
+    chosen_figures = {experiment: meant_for(frame, experiment) for experiment, frame in frames.items()}
+    for experiment, frame in frames.items():
+        for name, module in chosen_figures[experiment].items():
             check(name, module, frame)
     pictures = []
     for experiment, frame in frames.items():
         folder = request.out / folder_name(experiment)
-        drawings = [_drawing(name, frame, folder) for name in figures()]
+        drawings = [_drawing(name, module, frame, folder) for name, module in chosen_figures[experiment].items()]
+        _forget(folder, chosen_figures[experiment])
         write(folder / "index.html", page.experiment_page(experiment, frame, drawings, request.command(experiment)))
         pictures += [folder / f"{drawing.name}.svg" for drawing in drawings]
-    first = next(iter(figures()))
-    built = [name for name in reader.experiments() if (request.out / folder_name(name) / "index.html").is_file()]
-    return [*pictures, write(request.out / "index.html", page.index_page(dict.fromkeys(built, f"{first}.svg")))]
+    folders = {name: request.out / folder_name(name) for name in reader.experiments()}
+    built = {name: _picture(name, folder) for name, folder in folders.items() if (folder / "index.html").is_file()}
+    return [*pictures, write(request.out / "index.html", page.index_page(built))]
 
 
-def _drawing(name: str, frame: pd.DataFrame, folder: Path) -> page.Drawing:
+def _picture(experiment: str, folder: Path) -> str | None:
+    """The file that stands for a page in the list of experiments: its first figure."""
+    return next((f"{name}.svg" for name in in_order(experiment) if (folder / f"{name}.svg").is_file()), None)
+
+
+def _forget(folder: Path, drawn: Collection[str]) -> None:
+    """Remove the files of figures that were drawn before and are not meant for the frame any more."""
+    for name in in_order("").keys() - set(drawn):
+        for kind in ("svg", "png", "csv"):
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)
+
+
+def _drawing(name: str, module: ModuleType, frame: pd.DataFrame, folder: Path) -> page.Drawing:
     """Draw one figure and write its files."""
-    module = figures()[name]
     figure, table = module.draw(frame), module.table(frame)
     vector, _ = style.save(figure, folder, name)
     write(folder / f"{name}.csv", table.to_csv(index=False, float_format=DIGITS, lineterminator="\n").encode())

@@ -1,4 +1,4 @@
-"""The x axis of figures over the dependency distance."""
+"""Axes with ticks where something was tested: over the dependency distance, or another number of the trials."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ MARGIN = 0.08  # beside the outermost distances
 DODGE = 0.022  # between the lines at one distance: else their intervals would hide each other
 LEAST_DODGE = 0.007  # the width of an interval's bar: closer, and it would hide its neighbour
 CHARACTER = 0.026  # the width of a digit in a label
+LINE = 0.075  # the height of a label
 
 DODGE_SPREAD = 0.6  # of the gap between two distances: what all lines together may take
 
@@ -25,13 +26,15 @@ class Axis:
 
     def __init__(self, distances: pd.Series, lines: int) -> None:
         tested = np.unique(distances.dropna())
-        self.log = tested[-1] >= LOG_FROM * tested[0]
+        self.log = tested[-1] >= LOG_FROM * tested[0] > 0
         places = self.scaled(tested)
         self.span = np.ptp(places) or 1.0
-        self.ends = places[[0, -1]] + np.array([-1, 1]) * MARGIN * self.span
         gap = np.diff(places).min() if len(places) > 1 else self.span
         self.step = min(DODGE * self.span, max(LEAST_DODGE * self.span, DODGE_SPREAD * gap / lines))
         self.middle = (lines - 1) / 2
+        margin = max(MARGIN * self.span, (self.middle + 1) * self.step)
+        self.outermost = places[[0, -1]]
+        self.ends = self.outermost + np.array([-1, 1]) * margin
 
     def scaled(self, distances: np.ndarray) -> np.ndarray:
         return np.log(distances) if self.log else np.asarray(distances, dtype=float)
@@ -43,6 +46,11 @@ class Axis:
         """Where the points of the line with this rank stand."""
         return self.unscaled(self.scaled(distances.to_numpy()) + (rank - self.middle) * self.step)
 
+    def beyond(self, share: float) -> tuple[float, float]:
+        """Places outside the tested values, on either side, by a share of the span between them."""
+        least, most = self.unscaled(self.outermost + np.array([-share, share]) * self.span)
+        return float(least), float(most)
+
     def apply(self, ax: Axes, distances: pd.Series) -> None:
         """Set scale and limits, and ticks at the distances tested in this panel."""
         ticks = np.unique(distances.dropna())
@@ -51,14 +59,25 @@ class Axis:
         ax.set_xticks(ticks, self.labels(ticks))
         ax.minorticks_off()
 
-    def labels(self, ticks: np.ndarray) -> list[str]:
-        """The distances in words, none where it would touch a neighbour; the largest is always named."""
+    def apply_upright(self, ax: Axes, distances: pd.Series) -> None:
+        """The same for the other axis of a panel."""
+        ticks = np.unique(distances.dropna())
+        ax.set_yscale("log" if self.log else "linear")
+        ax.set_ylim(*self.unscaled(self.ends))
+        ax.set_yticks(ticks, self.labels(ticks, LINE))
+        ax.minorticks_off()
+
+    def labels(self, ticks: np.ndarray, height: float | None = None) -> list[str]:
+        """The distances in words, none where it would touch a neighbour; the largest is always named.
+
+        Side by side they take the room of their characters, on an upright axis that of the `height` of a line.
+        """
         texts = [words.value(float(tick)) for tick in ticks]
         free_until = np.inf
         for i, place in reversed(list(enumerate(self.scaled(ticks)))):
-            half_width = 0.5 * (len(texts[i]) + 1) * CHARACTER * self.span
-            if place + half_width <= free_until:
-                free_until = place - half_width
+            half = 0.5 * self.span * (height or (len(texts[i]) + 1) * CHARACTER)
+            if place + half <= free_until:
+                free_until = place - half
             else:
                 texts[i] = ""
         return texts

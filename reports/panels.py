@@ -21,6 +21,7 @@ ALWAYS = ("task", "train.clip_threshold", "init")  # separate panels even where 
 DISTANCE_FIELDS = ("task.delay", "task.length")  # asked first; any other field of a task that sets it will do
 TITLE_WIDTH = 40  # characters that fit above a panel
 MOST_COLUMNS = 3
+MANY_LINES, CROWDED = 6, 1.35  # more lines than that make a panel so many times as large
 LEGEND, TITLE_LINE = 0.45, 0.16  # inches of height: a legend above all panels, a further line of a title
 
 
@@ -29,19 +30,20 @@ def trial_fields(frame: pd.DataFrame) -> list[str]:
     return [name for name in frame.columns if name in KINDS or (name.split(".")[0] in SECTIONS and "." in name)]
 
 
-def separated(frame: pd.DataFrame, drawn: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
+def separated(frame: pd.DataFrame, drawn: Collection[str], distances: bool = True) -> tuple[pd.DataFrame, list[str]]:
     """The frame, and the columns whose values tell its panels apart; `drawn` are shown inside the panels.
 
-    In the returned frame the field that sets a task's distance is blank: the column `distance` says it.
+    In the returned frame the field that sets a task's distance is blank, for figures in whose panels trials of
+    different `distances` meet: the column `distance` says it.
     """
     blanked = frame.reset_index(drop=True)
     fields = [name for name in trial_fields(frame) if name not in drawn]
     for _, rows in blanked.groupby("task"):
-        name = distance_field(rows, fields)
+        name = distance_field(rows, fields) if distances else None
         if name is not None:
             blanked[name] = blanked[name].mask(blanked.index.isin(rows.index))
     others = [name for name in varying(blanked, fields) if name not in ALWAYS]
-    return blanked, ["task", *others, *ALWAYS[1:]]
+    return blanked, ["task", *others, *(name for name in ALWAYS[1:] if name not in drawn)]
 
 
 def distance_field(rows: pd.DataFrame, fields: Sequence[str]) -> str | None:
@@ -86,22 +88,36 @@ def _parts(panels: pd.DataFrame, panel: pd.Series) -> list[str]:
     return parts
 
 
-def grid(panels: pd.DataFrame, x: str, y: str) -> tuple[Figure, list[Axes]]:
-    """A figure with one titled, empty panel for each row of `panels`, in that order; `x`, `y` name the axes."""
-    count, columns = len(panels), column_count(panels)
+def grid(
+    panels: pd.DataFrame, x: str, y: str, lines: int = 1, height: float = style.PANEL_HEIGHT
+) -> tuple[Figure, list[Axes]]:
+    """A figure with one titled, empty panel for each row of `panels`, in that order; `x`, `y` name the axes.
+
+    Panels with many `lines` are larger.
+    """
+    crowded = lines > MANY_LINES
+    count, columns = len(panels), min(column_count(panels), 2 if crowded else MOST_COLUMNS)
     rows = -(-count // columns)
-    named = titles(panels)
-    height = style.PANEL_HEIGHT + TITLE_LINE * max(title.count("\n") for title in named)
-    figure = Figure(figsize=(style.PANEL_WIDTH * columns, rows * height + LEGEND), layout="constrained")
+    figure, axes = sheet(titles(panels), rows, columns, height, CROWDED if crowded else 1)
+    for place, ax in enumerate(axes):
+        ax.set_xlabel(x if place + columns >= count else "")
+        ax.set_ylabel(y if place % columns == 0 else "")
+    return figure, axes
+
+
+def sheet(
+    named: Sequence[str], rows: int, columns: int, height: float = style.PANEL_HEIGHT, scale: float = 1
+) -> tuple[Figure, list[Axes]]:
+    """A figure with an empty panel under each of the titles `named`, row by row."""
+    height = scale * height + TITLE_LINE * max(title.count("\n") for title in named)
+    figure = Figure(figsize=(scale * style.PANEL_WIDTH * columns, rows * height + LEGEND), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, hspace=0.04, wspace=0.03)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for unused in axes[count:]:
+    for unused in axes[len(named) :]:
         unused.remove()
-    for place, title in enumerate(named):
-        axes[place].set_title(title, parse_math=False)
-        axes[place].set_xlabel(x if place + columns >= count else "")
-        axes[place].set_ylabel(y if place % columns == 0 else "")
-    return figure, axes[:count]
+    for ax, title in zip(axes, named, strict=False):
+        ax.set_title(title, parse_math=False)
+    return figure, axes[: len(named)]
 
 
 def column_count(panels: pd.DataFrame) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TypeAlias
 
 import matplotlib as mpl
 import numpy as np
@@ -14,15 +15,23 @@ from matplotlib.figure import Figure
 
 from reports.files import write
 
+Colour: TypeAlias = tuple[float, float, float]
+
 PANEL_WIDTH, PANEL_HEIGHT = 3.3, 2.35  # inches; the width of one column of a two-column paper
 RESOLUTION = 200  # dots per inch of PNG files
 GREY = "0.45"  # of what is said beside the data
+WHITE_ON = 0.179  # luminance of a colour on which white and black stand out alike
 GRID = "0.9"
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")  # beside the colours, so that a grey print can be read
+UNTESTED = "0.94"  # behind what lies outside the values tested
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p", "*", "h")  # beside the colours, so that a grey print can be read
 
 # Dark to light along one path of hue and lightness, as seen with any common colour vision; cut off where it
 # gets too pale for a line on white.
 ORDERED, PALEST = "plasma", 0.8
+
+# For names, which have no order: told apart with any common colour vision, and dark enough for a line on white.
+# After Paul Tol's scheme "muted", without its sand and grey, which are too pale.
+NAMED = ("#332288", "#e69f00", "#117733", "#cc6677", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499", "#000000")
 
 LOOK = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine
@@ -65,10 +74,25 @@ def look() -> Iterator[None]:
         yield
 
 
-def ordered_colours(count: int) -> list[tuple[float, float, float]]:
+def ordered_colours(count: int) -> list[Colour]:
     """Colours for `count` values of an ordered quantity, lowest first."""
     stops = np.linspace(0, PALEST, count) if count > 1 else [0.35]
     return [mpl.colormaps[ORDERED](stop)[:3] for stop in stops]
+
+
+def ordered_map() -> mpl.colors.Colormap:
+    """The same path of colours, for areas."""
+    return mpl.colors.ListedColormap(ordered_colours(256))
+
+
+def is_dark(colour: Sequence[float]) -> bool:
+    """Whether white is easier to read on a colour than black: by relative luminance, as in WCAG 2.1."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] < WHITE_ON
+
+
+def named_colour(rank: int) -> Colour:
+    return mpl.colors.to_rgb(NAMED[rank % len(NAMED)])
 
 
 def marker(rank: int) -> str:

@@ -5,6 +5,7 @@ A field or a task without an entry here reads as its own name: a new one needs n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -50,9 +51,29 @@ PARTS = {
     "train.clip_threshold": "clip {}",
     "train.optimizer": "{}",
     "train.max_steps": "budget {} steps",
+    "train.truncation": "window {}",
+    "model.layers": "{} layers",
     "init.spectral_radius": "radius {}",
 }
-MISSING = {"train.clip_threshold": "off"}  # what a missing value of a field means
+MISSING = {"train.clip_threshold": "off", "train.truncation": "full"}  # what a missing value of a field means
+
+
+# What a field is called where its values stand beside it: in legends, on axes. Default: as in a panel's title.
+LABELS = {
+    "init.spectral_radius": r"initial spectral radius of $W_{hh}$",
+    "train.truncation": "window of truncated backpropagation (steps)",
+    "train.clip_threshold": "clip threshold of the gradient",
+    "model.hidden_size": "hidden units",
+    "model.layers": "recurrent layers",
+    "task.symbols": "symbols to recall",
+}
+NUMBERED = ("model.hidden_size", "model.layers", "task.symbols")  # labels that are plurals
+CELLS = (  # those with a plain recurrent matrix, those with gates, those made for long memory, those without recurrence
+    *("elman", "irnn", "orthogonal", "antisymmetric", "cornn"),
+    *("lstm", "gru", "lru"),
+    *("tcn", "transformer"),
+)
+CHANCE = {"sensor": 1 / 3}  # share right of who guesses, where that is a level worth drawing
 
 
 def task(name: str) -> str:
@@ -70,10 +91,10 @@ def value(content: object, field: str = "") -> str:
     return f"{content:.6g}" if isinstance(content, float) else str(content)
 
 
-def aligned(numbers: Sequence[float]) -> list[str]:
+def aligned(numbers: Sequence[float], field: str = "") -> list[str]:
     """Numbers with equally many decimals, as few as tell each exactly: 0.5, 1.0, 1.2."""
     decimals = max(len(value(number).partition(".")[2]) for number in numbers)
-    return [value(number) if pd.isna(number) else f"{number:.{decimals}f}" for number in numbers]
+    return [value(number, field) if pd.isna(number) else f"{number:.{decimals}f}" for number in numbers]
 
 
 def distinct(column: pd.Series) -> list[str]:
@@ -87,8 +108,24 @@ def part(field: str, content: object) -> str:
     """A field with its value: `clip 1`, `orthogonal`, `learning rate 0.01`."""
     if field == "task":
         return task(str(content))
-    default = field.rpartition(".")[2].replace("_", " ") + " {}"
-    return PARTS.get(field, default).format(value(content, field))
+    if content in ("true", "false"):
+        return ("" if content == "true" else "not ") + bare(field)
+    return PARTS.get(field, bare(field) + " {}").format(value(content, field))
+
+
+def bare(field: str) -> str:
+    """The field's own name: `learning rate`."""
+    return field.rpartition(".")[2].replace("_", " ")
+
+
+def label(field: str) -> str:
+    """What a field is called in a legend or on an axis."""
+    return LABELS.get(field, bare(field))
+
+
+def plain(field: str) -> str:
+    """`label` in a sentence: `number of hidden units`, without the signs of formulas."""
+    return ("number of " if field in NUMBERED else "") + re.sub(r"[${}]", "", label(field)).removesuffix(" (steps)")
 
 
 def listed(contents: Iterable[str], last: str = "and") -> str:

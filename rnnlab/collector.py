@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rnnlab.memory import training_bytes
 from rnnlab.model import parameter_count
 from rnnlab.progress import Display
 from rnnlab.record import FAILED, Record
@@ -123,13 +124,18 @@ class Collector:
 
 
 def run_name(trial: Trial) -> str:
-    """A readable name: "elman copy delay=40 orthogonal rho=1.0 seed=3"."""
+    """A readable name: "elman copy delay=40 orthogonal rho=1.0 seed=3"; no init where the cell reads none."""
     names = trial.flat()
-    radius = trial.init.spectral_radius
-    return f"{names['cell']} {names['task']} {label(trial.task)} {names['init']} rho={radius} seed={trial.seed}"
+    init = f" {names['init']} rho={trial.init.spectral_radius}" if trial.cell.reads_init else ""
+    return f"{names['cell']} {names['task']} {label(trial.task)}{init} seed={trial.seed}"
 
 
 def derived(trial: Trial) -> dict[str, float]:
     """What follows from a trial's fields and is stored beside them, as columns of the frame."""
     task = trial.task
-    return {"distance": task.distance, "baseline": task.baseline, "parameters": parameter_count(trial)}
+    return {
+        "distance": task.distance,
+        "baseline": task.baseline,
+        "parameters": parameter_count(trial),
+        "train_bytes": training_bytes(trial, 1),
+    }

@@ -41,7 +41,7 @@ RUN_BYTES = 4200  # the run itself, its tags, and the latest value of each metri
 FILE_BYTES = 700  # of a safetensors file beside its numbers, and of the course in it
 # The metrics that `train.py` logs: of an evaluation; of the steps before it; at the end, at most
 EVALUATION_METRICS, TRAINING_METRICS, FINAL_METRICS = 4, 3, 4
-DERIVED_PARAMS = 3  # that `engine.derived` adds to the fields of a trial
+DERIVED_PARAMS = 4  # that `engine.derived` adds to the fields of a trial
 
 
 def store_bytes(trial: Trial, weights: bool) -> int:

@@ -11,6 +11,7 @@ from rnnlab.calibrate import side_by_side
 from rnnlab.collector import Outcome
 from rnnlab.cost import PROCESS_BYTES, Estimate, duration, estimate, interpolate, size, stack_width
 from rnnlab.memory import peak_bytes
+from rnnlab.model import parameter_count
 from rnnlab.processes import cores, free_memory, worker_environment
 from rnnlab.store import Place
 from rnnlab.survey import Start, Survey
@@ -88,9 +89,11 @@ class Forecast:
         widths = sorted(self.given.widths.values())
         stacks = f"stacks of {widths[0]}" + (f" to {widths[-1]}" if widths[-1] > widths[0] else "")
         execution = f"{counted(len(groups), 'shape')}, {stacks}, {counted(self.given.workers, 'worker')}"
+        sizes = sorted(parameter_count(group[0]) for group in groups)
+        parameters = f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if sizes[-1] > sizes[0] else "")
         told = dict(self.estimate.rows())
         time_told = f"{told['time']}, {self.source}" if self.estimate.seconds is not None else self.source
-        return [("execution", execution), *(told | {"time": time_told}).items()]
+        return [("parameters", parameters), ("execution", execution), *(told | {"time": time_told}).items()]
 
     def against(self, outcome: Outcome) -> list[tuple[str, str]]:
         """(what, estimated against actual) pairs for the end."""

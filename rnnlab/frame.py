@@ -7,10 +7,12 @@ a metric was not (yet) recorded, the entry is missing (NaN). Numbers are float64
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 
 from rnnlab.record import AT_LENGTH, STATUSES
-from rnnlab.trial import BadInput
+from rnnlab.trial import BadInput, Model, Train
 
 TEXT = ("run_id", "run_name", "experiment", "key", "status", "numerics", "host", "pid", "task", "cell", "init")
 # What differs from launch to launch; all other columns are the same, to the bit, however often a sweep is interrupted.
@@ -20,6 +22,7 @@ NUMBERS = (
     "distance",  # steps: the largest lag that any scored output needs
     "baseline",  # loss of the strategy without memory
     "parameters",  # trained parameters of the network
+    "train_bytes",  # of the tensors that training it alone makes, at their peak
     "model.hidden_size",
     "init.spectral_radius",
     "train.clip_threshold",  # NaN: clipping is off
@@ -33,6 +36,17 @@ NUMBERS = (
     "eval/accuracy",
     "eval/relative_loss",  # eval/loss over baseline
 )
+
+
+# Fields that runs of an earlier rnnlab do not have, and what they did without; a missing number means null anyway
+ADDED_LATER = {
+    f"{section}.{field.name}": str(field.metadata["absent"]).lower()
+    if isinstance(field.metadata["absent"], bool)
+    else field.metadata["absent"]
+    for section, spec in (("model", Model), ("train", Train))
+    for field in dataclasses.fields(spec)
+    if field.metadata["absent"] is not dataclasses.MISSING
+}
 
 
 def lengths(frame: pd.DataFrame) -> list[int]:
@@ -50,6 +64,9 @@ def tidy(rows: pd.DataFrame) -> pd.DataFrame:
     if missing:
         raise BadInput(f"store: the runs have no {', '.join(missing)}; were they written by rnnlab?")
     frame = rows.reindex(columns=list(dict.fromkeys([*TEXT, *NUMBERS, *rows.columns])))
+    for name, absent in ADDED_LATER.items():
+        if name in frame and absent is not None:
+            frame[name] = frame[name].fillna(absent)
     for name in frame.columns.difference(list(TEXT)):
         numbers = pd.to_numeric(frame[name], errors="coerce")
         frame[name] = numbers.astype("float64") if numbers.notna().any() or name in NUMBERS else frame[name]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rnnlab.aligned import ALIGNMENT, aligned
 from rnnlab.cells import Cell
+from rnnlab.looped import saved_numbers
 from rnnlab.model import ENCODER, Layout, Part, all_parts, directions, shapes
 from rnnlab.optim import OPTIMIZERS
 from rnnlab.seeding import generator
@@ -63,7 +64,11 @@ def update_bytes(trial: Trial, width: int) -> int:
 
 def width_of_step(trial: Trial) -> int:
     """Of how many blocks of H the features consist that one step of all layers is fed with."""
-    return footprint(trial.cell).features * len(all_parts(trial))
+    if not hasattr(trial.cell, "module"):
+        return footprint(trial.cell).features * len(all_parts(trial))
+    hidden, steps, batch = trial.model.hidden_size, trial.task.length, trial.train.batch_size
+    saved = sum(saved_numbers(trial.cell, part.inputs, hidden, steps, batch) for part in all_parts(trial))
+    return math.ceil(saved / (hidden * steps * batch))
 
 
 def largest_tensor_bytes(trial: Trial) -> int:
@@ -135,6 +140,8 @@ class _Sizes:
 
     @property
     def largest(self) -> int:
+        if hasattr(self.trial.cell, "module"):  # its models run one after another
+            return self._extended(self.window)
         features = footprint(self.trial.cell).features
         return max(self._numbers((self.window + 1) * self.hidden * features), self._extended(self.window))
 
@@ -163,11 +170,24 @@ class _Sizes:
         turned = (2 * unit * (part.level > 0) + unit + 2 * kept) if part.backward else 0
         sizes = [math.prod(map(aligned, shape)) for shape in self._shape(part).values()]
         weights = self.models * NUMBER * max(sizes)
+        if hasattr(trial.cell, "module"):
+            return self._module(part, steps, unit, kept, turned)
         if getattr(trial.cell, "elman", None) is not None and not encoder:
             layer = self._elman(unit, unit if part.backward else kept, inputs, weights)
             below = 0 if top and not both else layer.given if self.models > 1 or both else 0
             return layer._replace(held=layer.held + below + turned, evaluated=layer.evaluated + turned)
         return self._any_cell(unit, unit if part.backward else kept, inputs, weights, turned, part.level > 0)
+
+    def _module(self, part: Part, steps: int, unit: int, kept: int, turned: int) -> _Layer:
+        saved = saved_numbers(self.trial.cell, part.inputs, self.trial.model.hidden_size, steps, self.batch) * NUMBER
+        inputs = self._numbers(steps * part.inputs)
+        return _Layer(
+            held=inputs + self.models * saved + kept + turned,
+            forward=unit,
+            backward=unit,
+            given=kept,
+            evaluated=2 * inputs + 3 * saved // 4 + 2 * unit + turned,  # without a gradient, most goes at once
+        )
 
     def _elman(self, unit: int, kept: int, inputs: int, weights: int) -> _Layer:
         copied = kept if self.models > 1 else 0  # a transposed stack of one is contiguous as it is

@@ -298,5 +298,6 @@ class Layout:
         """The stacked parameters as views into `rows` (M, P)."""
         pieces = rows.split([*(math.prod(shape) for shape in self.sizes.values()), self.padding], dim=1)
         return {
-            name: piece.unflatten(1, shape) for (name, shape), piece in zip(self.sizes.items(), pieces, strict=False)
+            name: piece.view(len(piece), *shape)
+            for (name, shape), piece in zip(self.sizes.items(), pieces, strict=False)
         }

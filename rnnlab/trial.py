@@ -254,11 +254,13 @@ def ignored_by(spec: Any) -> frozenset[str]:
 def ignored_in(trial: Trial, section: str) -> frozenset[str]:
     """The fields of a section without effect on the numbers; a section's own name among them: so is the member chosen.
 
-    A cell that makes its recurrent weights by itself reads nothing of the init but the scale of the inputs.
+    A cell that makes its recurrent weights by itself reads nothing of the init but the scale of the inputs, or not even
+    that.
     """
     spec = getattr(trial, section)
     if section == "init" and not trial.cell.reads_init:
-        return frozenset({section, *(field.name for field in dataclasses.fields(spec))} - {"input_scale"})
+        read = {"input_scale"} if getattr(trial.cell, "reads_input_scale", True) else set()
+        return frozenset({section, *(field.name for field in dataclasses.fields(spec))} - read)
     return ignored_by(spec)
 
 

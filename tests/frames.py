@@ -1,7 +1,7 @@
 """Synthetic frames for the tests of reports: real trials, invented outcomes.
 
 The columns are those that real trials have (`Trial.flat`); the outcomes follow a horizon that grows with the
-spectral radius, and each seed has its own luck.
+spectral radius, the size and the cell, and that a window of truncation bounds; each seed has its own luck.
 """
 
 import itertools
@@ -22,6 +22,7 @@ LENGTHS = (10, 20, 40, 80)
 RADII = (0.5, 0.8, 1.0, 1.2)
 INITS = ("gaussian", "orthogonal")
 HORIZON = {0.5: 6, 0.8: 22, 1.0: 55, 1.2: 90}  # steps, by spectral radius
+CELL_FACTOR = {"lstm": 1.6, "gru": 1.4, "lru": 2.0, "orthogonal": 1.5, "antisymmetric": 0.7}  # of the horizon
 LUCK = 0.4  # standard deviation of the logarithm of a seed's time to solve
 
 
@@ -39,6 +40,54 @@ def adding_sweep(**axes) -> list[Trial]:
     return sweep(
         **{"task": "adding", "length": LENGTHS, "init": INITS, "spectral_radius": RADII, "seed": range(5)} | axes
     )
+
+
+def truncation_sweep(**axes) -> list[Trial]:
+    windows = [5, 10, 20, 40, None]
+    return sweep(**{"task": "copy", "delay": DELAYS, "truncation": windows, "seed": range(4)} | axes)
+
+
+def architecture_sweep(**axes) -> list[Trial]:
+    cells = ["elman", "irnn", "orthogonal", "antisymmetric", "cornn", "lstm", "gru", "lru"]
+    return [
+        *sweep(**{"task": "copy", "cell": cells, "delay": DELAYS, "seed": range(3)} | axes),
+        *sweep(**{"task": "adding", "cell": cells, "length": LENGTHS, "seed": range(3)} | axes),
+    ]
+
+
+def capacity_sweep(**axes) -> list[Trial]:
+    return sweep(
+        **{"task": "copy", "symbols": [2, 4, 8, 16, 32], "delay": 10, "hidden_size": [8, 16, 32], "seed": range(4)}
+        | axes
+    )
+
+
+def clipping_sweep(**axes) -> list[Trial]:
+    clips = [0.1, 1.0, 10.0, None]
+    return sweep(
+        **{"task": "adding", "length": [20, 40], "clip_threshold": clips, "spectral_radius": RADII, "seed": range(4)}
+        | axes
+    )
+
+
+def sensor_sweep(**axes) -> list[Trial]:
+    distances = [10, 20, 40, 80]
+    return sweep(
+        **{"task": "sensor", "distance": distances, "cell": ["elman", "gru"], "bidirectional": [False, True]}
+        | {"seed": range(4)}
+        | axes
+    )
+
+
+def with_lengths(frame: pd.DataFrame, lengths: Iterable[int]) -> pd.DataFrame:
+    """A copy with the accuracy of each trial at other values of its dial, as if networks forgot slowly."""
+    dial = frame["task.delay"].fillna(frame.get("task.length", math.nan))
+    gated = frame["cell"].isin(["lstm", "gru"])
+    columns = {}
+    for length in lengths:
+        beyond = (dial / length).clip(upper=1) ** gated.map({True: 0.4, False: 1.2})
+        columns[f"at_length/{length}/accuracy"] = 0.5 + (frame["eval/accuracy"] - 0.5) * beyond
+    return frame.assign(**columns)
 
 
 def frame_of(trials: Iterable[Trial], experiment: str = "synthetic") -> pd.DataFrame:
@@ -63,31 +112,53 @@ def unlucky(frame: pd.DataFrame) -> pd.DataFrame:
     return with_status(frame, RUNNING, (radius == 1.0) & (distance == distance.max()))
 
 
+def ended_badly(frame: pd.DataFrame) -> pd.DataFrame:
+    """As `unlucky`, for sweeps over other fields: at far distances seeds diverged, failed or still run."""
+    far = frame["distance"] >= frame["distance"].median()
+    for seed, status in enumerate((DIVERGED, FAILED, RUNNING)):
+        frame = with_status(frame, status, far & (frame["seed"] == seed))
+    last = (frame["distance"] == frame["distance"].max()) & (frame["seed"] > 0)
+    frame = with_status(frame, RUNNING, last)
+    return frame.assign(**{"eval/accuracy": frame["eval/accuracy"].mask(last & (frame["status"] == RUNNING))})
+
+
 def _row(one: Trial, experiment: str) -> dict[str, object]:
     steps = _steps_to_solve(one)
-    solved = steps <= one.train.max_steps
-    return one.flat() | {
+    solved = steps <= one.train.max_steps and not _diverges(one)
+    fields = {name: str(value).lower() if isinstance(value, bool) else value for name, value in one.flat().items()}
+    steps_kept = min(one.train.truncation or one.task.length, one.task.length)
+    accuracy = 0.995 if solved else 0.5 + 0.49 * min(1, one.train.max_steps / steps) ** 0.5
+    return fields | {
         "run_id": one.key[:8],
         "run_name": f"{one.flat()['task']} {label(one.task)} seed={one.seed}",
         "experiment": experiment,
         "key": one.key,
-        "status": SOLVED if solved else EXHAUSTED,
+        "status": DIVERGED if _diverges(one) else SOLVED if solved else EXHAUSTED,
         "numerics": "torch 2.13.0, cpu, torch, AVX2",
         "distance": one.task.distance,
         "baseline": one.task.baseline,
-        "parameters": 4547,
+        "parameters": 4547 * {"lstm": 4, "gru": 3}.get(fields["cell"], 1),
+        "train_bytes": 4 * one.train.batch_size * one.model.hidden_size * (one.task.length + 3 * steps_kept),
         "trained_steps": steps + 40 if solved else one.train.max_steps,
         "steps_to_solve": steps if solved else None,
         "first_passage": steps if solved else None,
         "eval/loss": 0.004 if solved else one.task.baseline,
-        "eval/accuracy": 0.995 if solved else 0.5,
+        "eval/accuracy": accuracy,
         "eval/relative_loss": 0.006 if solved else 1.0,
     }
+
+
+def _diverges(one: Trial) -> bool:
+    """Invented: without a low threshold, large radii blow up in every other seed."""
+    return (one.train.clip_threshold or math.inf) > 5 and one.init.spectral_radius > 1.1 and one.seed % 2 == 0
 
 
 def _steps_to_solve(one: Trial) -> int:
     """Invented: 2000 steps at the horizon, more beyond it, give or take the luck of the seed."""
     init, task, radius = one.flat()["init"], one.flat()["task"], one.init.spectral_radius
     horizon = HORIZON.get(radius, 30) * {"orthogonal": 1.8}.get(init, 1) * {"adding": 0.5}.get(task, 1)
+    horizon *= {0.1: 0.6, 0.3: 0.8}.get(one.train.clip_threshold, 1)
+    horizon *= CELL_FACTOR.get(one.flat()["cell"], 1) * one.model.layers**0.5
+    horizon = min(horizon * (one.model.hidden_size / 64) ** 0.5, 1.5 * (one.train.truncation or math.inf))
     luck = LUCK * generator(one.seed, f"{task} {one.task.distance} {init} {radius}").standard_normal()
     return 20 * round(100 * math.exp(1.5 * (math.log(one.task.distance / horizon) + luck))) + 20

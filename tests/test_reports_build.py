@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from frames import adding_sweep, copy_sweep, frame_of, unlucky
 
+from reports import build as build_module
 from reports import files
 from reports.build import OUT, Request, build, main, parse
-from reports.figures import figures, learnability
+from reports.figures import in_order, learnability, meant_for
 
 COPY = frame_of(copy_sweep(seed=range(2)))
 ONE_RUN = frame_of(copy_sweep(delay=20, init="gaussian", spectral_radius=1.0, seed=0))
@@ -50,10 +51,12 @@ def built(store, tmp_path_factory) -> Path:
     return out
 
 
-def test_a_build_writes_the_files_of_every_experiment_that_has_trials(built):
-    names = ["index.html", *(f"{name}.{kind}" for name in figures() for kind in ("svg", "png", "csv"))]
-    folders = ["demo", files.folder_name("small/../<b>x</b>")]
-    assert set(contents(built)) == {"index.html", *(f"{folder}/{name}" for folder in folders for name in names)}
+def test_a_build_writes_the_files_of_every_experiment_that_has_trials(store, built):
+    expected = {"index.html"}
+    for experiment in ("demo", "small/../<b>x</b>"):
+        drawn = [f"{name}.{kind}" for name in meant_for(store.frame(experiment)) for kind in ("svg", "png", "csv")]
+        expected |= {f"{files.folder_name(experiment)}/{name}" for name in ("index.html", *drawn)}
+    assert set(contents(built)) == expected
 
 
 def test_two_builds_give_the_same_bytes(store, built, tmp_path):
@@ -84,7 +87,8 @@ def test_a_page_shows_caption_numbers_counts_settings_and_command(store, built):
     assert "<dt>task.symbols</dt><dd>3</dd>" in page
     assert "torch 2.13.0, cpu, torch, AVX2" in page
     assert "<pre>python -m reports.build demo</pre>" in page
-    assert page.count("<tr>") == len(learnability.table(frame)) + 1
+    tables = [module.table(frame) for module in meant_for(frame, "demo").values()]
+    assert page.count("<tr>") == sum(len(table) + 1 for table in tables)
 
 
 def test_links_lead_to_files(built):
@@ -145,7 +149,8 @@ def test_the_list_keeps_experiments_built_before(store, tmp_path):
 def test_the_command_says_where_each_figure_is(store, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "out=here"], lambda path: store) == 0
-    assert capsys.readouterr().out.splitlines() == [f"here/demo/{name}.svg" for name in figures()] + ["here/index.html"]
+    drawn = [f"here/demo/{name}.svg" for name in meant_for(store.frame("demo"), "demo")]
+    assert capsys.readouterr().out.splitlines() == [*drawn, "here/index.html"]
 
 
 def test_arguments_are_experiments_and_paths():
@@ -226,3 +231,12 @@ print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 """
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "mlflow", "hydra", "omegaconf", "experiments"} & set(json.loads(loaded.stdout))
+
+
+def test_a_figure_that_is_not_meant_for_the_frame_any_more_is_removed(store, tmp_path, monkeypatch):
+    build(store, Request(("demo",), out=tmp_path))
+    stale = tmp_path / "demo" / "truncation.svg"
+    stale.write_text("drawn before")
+    monkeypatch.setattr(build_module, "in_order", lambda experiment: {"truncation": None} | in_order(experiment))
+    build(store, Request(("demo",), out=tmp_path))
+    assert not stale.exists()

@@ -11,7 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnlab.registry import registry
-from rnnlab.trial import FREE_IN_STACK, KINDS, Model, Train, Trial, build, build_spec, conflicts, param, shape_key
+from rnnlab.trial import (
+    FREE_IN_STACK,
+    KINDS,
+    SECTIONS,
+    Model,
+    Train,
+    Trial,
+    build,
+    build_spec,
+    conflicts,
+    ignored_in,
+    param,
+    shape_key,
+)
 
 
 def values_of(field: dataclasses.Field, declared: str) -> st.SearchStrategy:
@@ -21,6 +34,8 @@ def values_of(field: dataclasses.Field, declared: str) -> st.SearchStrategy:
         return st.sampled_from(allowed.choices)
     if declared == "bool":
         return st.booleans()
+    if declared == "str":
+        return st.sampled_from([field.default, f"{field.default} "])
     low = allowed.above if allowed.low is None else allowed.low
     high = 1e6 if allowed.high is None else allowed.high
     if declared.startswith("int"):
@@ -69,11 +84,14 @@ def test_a_mapping_builds_the_trial_it_came_from_also_after_json(one):
 
 @given(TRIALS, TRIALS)
 def test_equal_keys_mean_equal_fields_but_for_the_ignored_ones(one, other):
-    def counted(each):
-        return {name: value for name, value in each.flat().items() if name.removeprefix("train.") not in ignored}
+    def ignored(each):
+        found = [(section, name) for section in SECTIONS for name in ignored_in(each, section)]
+        return {section if section == name else f"{section}.{name}" for section, name in found}
 
-    ignored = one.train.ignored()
-    assert (one.key == other.key) == (ignored == other.train.ignored() and counted(one) == counted(other))
+    def counted(each):
+        return {name: value for name, value in each.flat().items() if name not in ignored(each)}
+
+    assert (one.key == other.key) == (counted(one) == counted(other))
 
 
 @given(TRIALS, TRIALS)

@@ -6,6 +6,13 @@ A figure's file has a docstring whose first line is the figure's title, and
     table(frame)    -> DataFrame, the numbers behind the figure
     draw(frame)     -> matplotlib Figure; reads nothing but the frame
     caption(frame)  -> str, what is shown and how the data were made
+
+and, where they are needed,
+
+    applies(frame)  -> bool, whether the figure is meant for a frame; without it, for all
+    CLAIM_OF        names of experiments (conf/experiment) whose claim it shows: it comes first on their pages
+    RANK            its place on other pages, lowest first
+    OPTIONAL        beginnings of names of columns that it reads where they are there
 """
 
 from __future__ import annotations
@@ -18,11 +25,29 @@ import pandas as pd
 
 from rnnlab.trial import BadInput
 
+LAST = 9  # the rank of a figure that has none
+
 
 def figures() -> dict[str, ModuleType]:
     """Name -> module of every figure, by name."""
     names = sorted(found.name for found in pkgutil.iter_modules(__path__))
     return {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+
+
+def meant_for(frame: pd.DataFrame, experiment: str = "") -> dict[str, ModuleType]:
+    """Name -> module of the figures to draw from `frame`, the most telling first."""
+    return {name: module for name, module in in_order(experiment).items() if applies(module, frame)}
+
+
+def in_order(experiment: str) -> dict[str, ModuleType]:
+    """Name -> module of every figure: those that show the experiment's claim first, then by rank, then by name."""
+    ranked = sorted(figures().items(), key=lambda item: getattr(item[1], "RANK", LAST))
+    return dict(sorted(ranked, key=lambda item: experiment not in getattr(item[1], "CLAIM_OF", ())))
+
+
+def applies(module: ModuleType, frame: pd.DataFrame) -> bool:
+    """Whether a figure is meant for `frame`."""
+    return not hasattr(module, "applies") or bool(module.applies(frame))
 
 
 def title(module: ModuleType) -> str:

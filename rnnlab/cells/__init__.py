@@ -5,8 +5,9 @@ Shapes: M models, T time, B sequences, I inputs of a layer, H hidden units, G fe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import ClassVar, NamedTuple, Protocol
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from rnnlab.aligned import padded_blocks
 from rnnlab.inits import Init, standard_normal
+from rnnlab.trial import Trial, name_of
 
 Parameters = Mapping[str, Tensor]
 Streams = Callable[[str], np.random.Generator]  # what is drawn ("recurrent", "input") -> its own random stream
@@ -54,6 +56,7 @@ class Cell(Protocol):
     emit(parameters, states, hidden)    (M, K, B, H) the output of the layer, where it is not the first tensor of the
                                         state; from the tensors of the state side by side (M, K, B, tensors x H), padded
     elman                               the `Elman` cell that it is, given its weights: it then runs on that fast path
+    reads_input_scale                   false: not even the scale of the inputs is read from the init
     """
 
     version: ClassVar[int]  # rises when the numbers of an equal spec change
@@ -94,12 +97,19 @@ class Cell(Protocol):
 class ModuleCell(Protocol):
     """A cell whose layers are `torch.nn.Module`s, run one model after another: what does not fit into `Cell`.
 
-    It has `version`, `gated`, `reads_init`, `shapes` and `initial` as a `Cell`, and `module` in place of the rest.
+    It has `version`, `gated`, `reads_init`, `shapes` and `initial` as a `Cell`, and `module` in place of the rest. It
+    may have these members beside those of the protocol:
+
+    batching                            "vmap": the models of a stack run together, and their bits may depend on it
     """
 
     version: ClassVar[int]
     gated: ClassVar[bool]
     reads_init: ClassVar[bool]
+    reads_input_scale: ClassVar[bool]  # whether `initial` looks at its `scale`; else nothing is read of the init
+
+    def __hash__(self) -> int:
+        """Layers are kept by their cell: equal cells have equal modules."""
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         """As `Cell.shapes`: the names and shapes of the module's parameters."""
@@ -109,7 +119,50 @@ class ModuleCell(Protocol):
 
     def module(self, inputs: int, hidden: int) -> torch.nn.Module:
         """A layer with the interface of `torch.nn.RNN`: from inputs (T, B, I), and a state or nothing, to outputs
-        (T, B, H) and the state after the last step."""
+        (T, B, H) and the state after the last step. The state may have any form, and need not be of fixed size."""
+
+
+@functools.cache
+def template(cell: ModuleCell, inputs: int, hidden: int) -> torch.nn.Module:
+    """The module of a layer, built once; its own parameters are not used."""
+    return cell.module(inputs, hidden)
+
+
+def module_shapes(cell: ModuleCell, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of a module's parameters."""
+    return {name: tuple(values.shape) for name, values in template(cell, inputs, hidden).named_parameters()}
+
+
+def apply(module: torch.nn.Module, parameters: Parameters, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    """The outputs of a module (T, B, H) with these parameters, and its state after the last step.
+
+    Fixed tensors of the module follow the parameters in their precision.
+    """
+    dtype = inputs.dtype
+    fixed = {name: held.to(dtype) for name, held in module.named_buffers() if held.is_floating_point()}
+    arguments = (inputs,) if state is None else (inputs, state)
+    return torch.func.functional_call(module, fixed | dict(parameters), arguments)
+
+
+def apply_batched(
+    module: torch.nn.Module, parameters: Parameters, inputs: Tensor, state: Any = None
+) -> tuple[Tensor, Any]:
+    """As `apply` for all models of a stack at once, by `torch.vmap`: everything has a leading axis M."""
+    if state is None:
+        return torch.vmap(lambda own, given: apply(module, own, given))(dict(parameters), inputs)
+    return torch.vmap(lambda own, given, begun: apply(module, own, given, begun))(dict(parameters), inputs, state)
+
+
+def refuses_without_recurrence(trial: Trial) -> Iterator[str]:
+    """A line for each thing asked for that needs a recurrent state, of a cell that looks back in another way."""
+    name, truncation = name_of(trial.cell), trial.train.truncation
+    if hasattr(trial.task, "source_length"):
+        yield (
+            f"cell={name}: has no recurrent state for an encoder to hand over; "
+            f"must be a recurrent cell for task={name_of(trial.task)}"
+        )
+    if truncation is not None:
+        yield f"train.truncation={truncation}: cell={name} has no recurrent state to cut at; must be null"
 
 
 def standard_shapes(inputs: int, hidden: int, gates: int = 1, reads: int = 1) -> dict[str, tuple[int, ...]]:
