@@ -82,7 +82,7 @@ def usage(program: torch.export.ExportedProgram, file: Path) -> str:
     x_t, *state = (_form(tensors[name]) for name in program.graph_signature.user_inputs)
     y_t = _form(tensors[program.graph_signature.user_outputs[0]])
     (_, *begun), _ = program.example_inputs
-    zeros = "" if any(tensor.any() for tensor in begun) else ", zeros at first"
+    zeros = ", at first as in example_inputs" if any(tensor.any() for tensor in begun) else ", zeros at first"
     return (
         f"y_t, *state = torch.export.load({str(file)!r}).module()(x_t, *state) with "
         f"x_t {x_t}, y_t {y_t}, state [{', '.join(state)}]{zeros}"

@@ -184,7 +184,7 @@ class _Launch:
             checkpoint_seconds=self.settings.checkpoint_seconds,
             tags=provenance.tags(),
             continues={key: row["run_id"] for key, row in start.ends.items()},
-            lengths=self.lengths,
+            lengths=list(self.lengths),
         )
 
     def _write(self, start: Start, work: Work, folder: Folder, forecast: Forecast | None) -> None:

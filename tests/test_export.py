@@ -20,7 +20,7 @@ from rnnlab.store.reader import Reader
 from rnnlab.stored import final_weights, run_of, trial_of
 from rnnlab.trial import BadInput
 
-SMALL = {"max_steps": 4, "eval_every": 2, "eval_size": 4, "batch_size": 2, "hidden_size": 6}
+SMALL = {"max_steps": 4, "eval_every": 2, "eval_size": 4, "batch_size": 2, "hidden_size": 8}
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -80,14 +80,14 @@ def test_the_program_gives_the_outputs_of_the_stored_network(store, monkeypatch,
     assert capsys.readouterr().out == (
         f"{out}: lstm copy delay=3 gaussian rho=1.0 seed=0; "
         f"y_t, *state = torch.export.load('{out}').module()(x_t, *state) with x_t int64 (B), y_t float32 (B, 3), "
-        "state [float32 (B, 6), float32 (B, 6), float32 (B, 6), float32 (B, 6)], zeros at first\n"
+        "state [float32 (B, 8), float32 (B, 8), float32 (B, 8), float32 (B, 8)], zeros at first\n"
     )
     assert [file.name for file in tmp_path.iterdir() if "model" in file.name] == ["model.pt2"]
     weights = final_weights(reader, run_of(reader, run_id), one)
     symbols = torch.tensor([1, 2, 0, 3, 0, 1]).unsqueeze(-1)
     parameters = {name: values.unsqueeze(0) for name, values in weights.items()}
     expected = forward(one, parameters, symbols[None], slice(None))[0]
-    stream, state = torch.export.load(out).module(), [torch.zeros(1, 6)] * 4
+    stream, state = torch.export.load(out).module(), [torch.zeros(1, 8)] * 4
     for symbol, y in zip(symbols, expected, strict=True):
         y_t, *state = stream(symbol, *state)
         torch.testing.assert_close(y_t, y, rtol=1e-5, atol=1e-6)

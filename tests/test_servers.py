@@ -118,6 +118,16 @@ def test_a_sweep_gives_the_same_in_every_kind_of_store(store, remote, monkeypatc
     assert len(Reader(place_of(remote)).trials()) == 4
 
 
+def test_evaluations_that_are_made_up_are_the_same_in_every_kind_of_store(store, remote, monkeypatch, capsys):
+    for words in ([f"store.path={store}"], words_of(remote)):
+        assert command_line(monkeypatch, *SWEEP, *words) == 0
+        assert command_line(monkeypatch, *SWEEP, *words, "eval.lengths=[5,30]") == 0
+        assert "4 finished before without them; evaluated now" in capsys.readouterr().err
+    found = contents(place_of(remote), "adhoc")
+    assert found[0]["at_length/30/loss"].notna().all()
+    equal(found, contents(store, "adhoc"))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_launches_at_once_work_also_in_a_database_without_tables(kind, request, tmp_path):
     if kind == POSTGRES:

@@ -73,18 +73,21 @@ def _initial(name: str, shape: tuple[int, ...], streams: Streams) -> Tensor:
     return standard_normal(streams(name), *shape) / math.sqrt(shape[1])
 
 
-def positions(first: int, steps: int, hidden: int, dtype: torch.dtype) -> Tensor:
+def positions(first: int | Tensor, steps: int, hidden: int, dtype: torch.dtype) -> Tensor:
     """(T, 1, H) sines and cosines in turn of the steps `first`, `first + 1`, ..."""
     unit = torch.arange(hidden, dtype=torch.float64)
     wave = LONGEST_WAVE ** (unit // 2 * 2 / hidden).double()
-    angle = torch.arange(first, first + steps, dtype=torch.float64)[:, None, None] / wave
+    angle = (first + torch.arange(steps)).double()[:, None, None] / wave
     return torch.where(unit % 2 == 0, angle.sin(), angle.cos()).to(dtype)
 
 
-def visible(steps: int, seen: int, context: int) -> Tensor:
-    """(T, S) whether each of the T latest of S steps looks at each of them."""
+def visible(steps: int, seen: int, context: int, first: int | Tensor) -> Tensor:
+    """(T, S) whether each of the T latest of S steps looks at each of them; what lies before step 0 was never there.
+
+    first: the number of steps before the T latest; a cache of fixed size holds more places at the beginning
+    """
     lag = torch.arange(seen - steps, seen)[:, None] - torch.arange(seen)
-    return (lag >= 0) & (lag <= context)
+    return (lag >= 0) & (lag <= context) & (torch.arange(seen) + first >= seen - steps)
 
 
 class Attention(torch.nn.Module):
@@ -96,7 +99,7 @@ class Attention(torch.nn.Module):
         self.read = skip_init(torch.nn.Linear, hidden, 3 * hidden)  # queries, keys, values
         self.write = skip_init(torch.nn.Linear, hidden, hidden)
 
-    def forward(self, values: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
+    def forward(self, values: Tensor, cache: Cache | None, passed: int | Tensor) -> tuple[Tensor, Cache]:
         query, key, value = self.read(values).chunk(3, -1)
         if cache is not None:
             key, value = torch.cat([cache[0], key]), torch.cat([cache[1], value])
@@ -106,7 +109,7 @@ class Attention(torch.nn.Module):
             self._by_head(query),
             self._by_head(key),
             self._by_head(value),
-            attn_mask=None if whole else visible(steps, seen, self.context),
+            attn_mask=None if whole else visible(steps, seen, self.context, passed),
             is_causal=whole,
         )
         first = max(0, seen - self.context)
@@ -134,8 +137,8 @@ class Block(torch.nn.Module):
         self.inner = skip_init(torch.nn.Linear, hidden, EXPANSION * hidden)
         self.outer = skip_init(torch.nn.Linear, EXPANSION * hidden, hidden)
 
-    def forward(self, values: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
-        attended, latest = self.attention(self.attention_norm(values), cache)
+    def forward(self, values: Tensor, cache: Cache | None, passed: int | Tensor) -> tuple[Tensor, Cache]:
+        attended, latest = self.attention(self.attention_norm(values), cache, passed)
         values = values + attended
         return values + self.outer(torch.relu(self.inner(self.inner_norm(values)))), latest
 
@@ -145,18 +148,23 @@ class Network(torch.nn.Module):
 
     def __init__(self, inputs: int, hidden: int, cell: Transformer) -> None:
         super().__init__()
-        self.hidden = hidden
+        self.hidden, self.context = hidden, cell.context
         self.embedding = skip_init(torch.nn.Linear, inputs, hidden)
         self.blocks = torch.nn.ModuleList(Block(hidden, cell.heads, cell.context) for _ in range(cell.blocks))
         self.norm = skip_init(torch.nn.LayerNorm, hidden)
 
+    def start(self, batch: int) -> tuple[Tensor, tuple[Cache, ...]]:
+        """The state before the first step in the form that it keeps: the steps so far, and caches of full size."""
+        empty = self.norm.weight.new_zeros(self.context, batch, self.hidden)
+        return torch.zeros((), dtype=torch.long), tuple((empty, empty) for _ in self.blocks)
+
     def forward(
-        self, inputs: Tensor, state: tuple[int, Sequence[Cache | None]] | None = None
-    ) -> tuple[Tensor, tuple[int, tuple[Cache, ...]]]:
+        self, inputs: Tensor, state: tuple[int | Tensor, Sequence[Cache | None]] | None = None
+    ) -> tuple[Tensor, tuple[int | Tensor, tuple[Cache, ...]]]:
         first, caches = state or (0, [None] * len(self.blocks))
         values = self.embedding(inputs) + positions(first, len(inputs), self.hidden, inputs.dtype)
         after = []
         for block, cache in zip(self.blocks, caches, strict=True):
-            values, latest = block(values, cache)
+            values, latest = block(values, cache, first)
             after.append(latest)
         return self.norm(values), (first + len(inputs), tuple(after))
