@@ -33,8 +33,8 @@ ui: $(READY) ## the MLflow UI on 127.0.0.1
 report: $(READY) ## regenerate all figures from the store
 	@$(BIN)/python -m reports.build "store.path=$(STORE)" "out=$(OUT)"
 
-test: $(READY) ## run all tests
-	$(BIN)/python -m pytest
+test: $(READY) ## run all tests, in two processes
+	$(BIN)/python -m pytest -n 2
 
 check: $(READY) ## lint and types
 	$(BIN)/ruff check .

@@ -21,6 +21,7 @@ ALWAYS = ("task", "train.clip_threshold", "init")  # separate panels even where 
 DISTANCE_FIELDS = ("task.delay", "task.length")  # asked first; any other field of a task that sets it will do
 TITLE_WIDTH = 40  # characters that fit above a panel
 MOST_COLUMNS = 3
+MOST_IN_A_ROW = 5  # where the field that varies fastest fills a row
 MANY_LINES, CROWDED = 6, 1.35  # more lines than that make a panel so many times as large
 LEGEND, TITLE_LINE = 0.45, 0.16  # inches of height: a legend above all panels, a further line of a title
 
@@ -96,7 +97,7 @@ def grid(
     Panels with many `lines` are larger.
     """
     crowded = lines > MANY_LINES
-    count, columns = len(panels), min(column_count(panels), 2 if crowded else MOST_COLUMNS)
+    count, columns = len(panels), min(column_count(panels), 2 if crowded else MOST_IN_A_ROW)
     rows = -(-count // columns)
     figure, axes = sheet(titles(panels), rows, columns, height, CROWDED if crowded else 1)
     for place, ax in enumerate(axes):
@@ -124,6 +125,6 @@ def column_count(panels: pd.DataFrame) -> int:
     """Panels that differ in nothing but the field that varies fastest stand side by side, where they fit."""
     counts = [panels[field].nunique(dropna=False) for field in panels.columns]
     fastest = next((count for count in reversed(counts) if count > 1), 1)
-    if fastest <= MOST_COLUMNS and len(panels) % fastest == 0:
+    if fastest <= MOST_IN_A_ROW and len(panels) % fastest == 0:
         return fastest
     return 2 if len(panels) == 4 else min(len(panels), MOST_COLUMNS)

@@ -98,8 +98,9 @@ def test_the_memory_of_any_network_is_said_within_a_third(cell, network):
     shape = {"batch_size": 10, "eval_size": 20, "eval_every": 2, "hidden_size": 48, "cell": cell}
     try:
         trials = [trial(**task, **shape, **NETWORKS[network], seed=seed) for seed in range(3)]
-    except BadInput:
-        pytest.skip("this cell does not go with this network")
+    except BadInput:  # of a network without a state to cut or to hand over
+        assert network in ("truncated", "encoder")
+        return
     trained, evaluated = peak_of(lambda: train_two_steps(trials)), peak_of(lambda: Stack(trials).evaluate(range(3)))
     assert 0.8 < memory.training_bytes(trials[0], 3) / trained < 1.35
     least, largest = (0.6, 2.0) if hasattr(trials[0].cell, "module") else (0.8, 1.35)

@@ -46,11 +46,15 @@ def test_a_trial_of_any_task_trains_in_a_stack_as_it_does_alone(task, lasting):
 
 @every_cell
 @symbols_and_values
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("lasting", [False, True], ids=["short", "long"])
-def test_a_trial_of_any_cell_trains_in_a_stack_as_it_does_alone(cell, task, optimizer, lasting):
-    shape = LONG | long(task) if lasting else short(task)
-    assert_trains_as_alone(mates(**shape, cell=cell, optimizer=optimizer))
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_trial_of_any_cell_and_optimizer_trains_in_a_stack_as_it_does_alone(cell, task, optimizer):
+    assert_trains_as_alone(mates(**short(task), cell=cell, optimizer=optimizer))
+
+
+@every_cell
+@symbols_and_values
+def test_a_trial_of_any_cell_and_long_sequences_trains_in_a_stack_as_it_does_alone(cell, task):
+    assert_trains_as_alone(mates(**LONG | long(task), cell=cell))
 
 
 @every_cell
