@@ -43,12 +43,12 @@ def _truncated(
     """As `gradients`, by windows of so many steps: the state goes on from one to the next, the gradient does not.
 
     The windows are counted from the end of the last scored step, so that what is asked there can reach back over a
-    whole window, and nothing reaches further. All windows give to one update. The network first runs ahead, without a
-    gradient; then each window with scored outputs is computed again, from the state at its beginning, by itself:
-    memory grows with the window, not with the sequence.
+    whole window, and nothing reaches further; a shorter sequence of a batch ends within a window. All windows give
+    to one update. The network first runs ahead, without a gradient; then each window with scored outputs is computed
+    again, from the state at its beginning, by itself: memory grows with the window, not with the sequence.
 
     Source: Williams and Peng 1990, "An efficient gradient-based algorithm for on-line training of recurrent network
-    trajectories", section 3 (here h' = h = window); Sutskever 2013, "Training recurrent neural networks", section
+    trajectories", BPTT(h; h') (here h' = h = window); Sutskever 2013, "Training recurrent neural networks", section
     2.8.6.
     """
     steps = range(batch.inputs.shape[1])[trial.task.scored]
@@ -100,12 +100,13 @@ def _run_window(
 def _regularised(trial: Trial, leaves: Leaves, batch: Batch) -> tuple[Tensor, list[Tensor]]:
     """As `gradients`, with that of `train.omega` times Omega added to W_hh; for one Elman layer.
 
-    Omega is the mean over steps and sequences of (|delta_{t+1} W_hh diag f'(a_t)| / |delta_{t+1}| - 1)^2, with
+    Omega is the mean over all steps and sequences of (|delta_{t+1} W_hh diag f'(a_t)| / |delta_{t+1}| - 1)^2, with
     delta_t the gradient with respect to the pre-activation a_t: it asks that the error keeps its size on its way
-    back. As in the source, delta and f' count as constants, and steps without an error do not count.
+    back. As in the source, delta and f' count as constants; steps without an error add 0.
 
     Source: Pascanu, Mikolov, Bengio 2013, "On the difficulty of training recurrent neural networks", section 3.3,
-    equations 9 and 10.
+    equation 9 (there a sum over steps). Equation 10 and the authors' code take the ratio of the squared norms, near 1
+    four times as strong; the code divides by the number of steps with an error.
     """
     task, cell, hidden = trial.task, trial.cell.elman, trial.model.hidden_size
     (part,) = parts(trial)
@@ -118,12 +119,16 @@ def _regularised(trial: Trial, leaves: Leaves, batch: Batch) -> tuple[Tensor, li
         recurrent = padded_blocks(padded_blocks(leaves["W_hh"], 1, hidden), 2, hidden)
         after, before = deltas[:, 1:].flatten(1, 2), states[:, :-1].flatten(1, 2)
         back = cell.pull_back_(torch.bmm(after, recurrent), before)
-        sizes = [torch.linalg.vector_norm(rows, dim=-1, keepdim=True) for rows in (back, after)]
+        # Directions and sizes apart, sizes in float64: errors that vanish are what this is for, and their squares
+        # would leave the range of float32
+        sizes = [torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=torch.float64) for rows in (back, after)]
         counted = (sizes[0] > 0) & (sizes[1] > 0)
-        ratio = torch.where(counted, sizes[0] / sizes[1], 1.0)
-        share = torch.where(counted, 2 * (ratio - 1) / (sizes[0] * sizes[1]), 0.0) / counted.shape[1]
-        pulled = cell.pull_back_(back, before) * share
-        by_recurrent = torch.bmm(after.mT, pulled)[:, :hidden, :hidden] * trial.train.omega
+        back, after = (
+            torch.where(counted, rows / size, 0).to(rows.dtype) for rows, size in zip((back, after), sizes, strict=True)
+        )
+        strength = torch.where(counted, 2 * (sizes[0] / sizes[1] - 1), 0) * (trial.train.omega / counted.shape[1])
+        pulled = cell.pull_back_(back, before) * strength.to(before.dtype)
+        by_recurrent = torch.bmm(after.mT, pulled)[:, :hidden, :hidden]
     place = list(leaves).index("W_hh")
     found[place] = found[place] + by_recurrent
     return losses.detach(), found

@@ -113,10 +113,13 @@ class _Sizes:
         self.borders = borders * trial.model.layers * self._numbers(self.hidden)
         parts = sorted(all_parts(trial), key=lambda part: not part.prefix.startswith(ENCODER))
         self.layers = [self._layer(part) for part in parts]
+        # Masks cover the whole sequence, and each layer but the last gives a product to the next
+        blanked = trial.model.layers - 1 if trial.model.dropout else 0
+        self.masks = blanked * directions(trial) * self._numbers((task.length + self.window) * self.hidden)
 
     def training(self) -> int:
         """The peak from the forward to the backward pass."""
-        held, peak = self.borders, 0
+        held = peak = self.borders + self.masks
         for layer in self.layers:
             peak = max(peak, held + layer.held + layer.forward)
             held += layer.held
@@ -128,6 +131,8 @@ class _Sizes:
             held -= layer.held
             by_output = both * self._numbers(self.window * self.hidden)
         squares = EXPONENTIAL + 8 * self.models if name_of(self.trial.cell) == "orthogonal" else 0
+        if self.trial.train.omega:  # the states, their copy and errors, each with its direction
+            peak += 5 * self._numbers(self.window * self.hidden)
         return max(peak, self.borders + squares * NUMBER * self.hidden**2)
 
     def evaluating(self) -> int:
@@ -166,6 +171,8 @@ class _Sizes:
         unit = self._numbers(steps * self.hidden)
         kept = 0 if encoder and top else self._numbers(self.scored * self.hidden) if top else unit
         inputs = self._extended(steps) if part.level == 0 else self._numbers(steps * ALIGNMENT)
+        if part.level == 0 and trial.model.embedding_size:  # one-hot vectors, then those of the embedding
+            inputs += self._numbers(steps * (aligned(trial.model.embedding_size) + ALIGNMENT))
         # Reading from the end turns inputs and outputs round; the outputs of both directions are joined
         turned = (2 * unit * (part.level > 0) + unit + 2 * kept) if part.backward else 0
         sizes = [math.prod(map(aligned, shape)) for shape in self._shape(part).values()]
@@ -176,7 +183,8 @@ class _Sizes:
             layer = self._elman(unit, unit if part.backward else kept, inputs, weights)
             below = 0 if top and not both else layer.given if self.models > 1 or both else 0
             return layer._replace(held=layer.held + below + turned, evaluated=layer.evaluated + turned)
-        return self._any_cell(unit, unit if part.backward else kept, inputs, weights, turned, part.level > 0)
+        above = part.level > 0 or bool(trial.model.embedding_size)
+        return self._any_cell(unit, unit if part.backward else kept, inputs, weights, turned, above)
 
     def _module(self, part: Part, steps: int, unit: int, kept: int, turned: int) -> _Layer:
         saved = saved_numbers(self.trial.cell, part.inputs, self.trial.model.hidden_size, steps, self.batch) * NUMBER

@@ -15,7 +15,7 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
@@ -190,6 +190,7 @@ class Trial:
         """What `shape_key` returns, worked out once: a plan asks for it many times."""
         identity = _identity(self)
         del identity["seed"], identity["init"]
+        identity["cell"] |= _counted(self.cell, ignored_by(self.cell))  # also what an init takes the place of
         identity["train"] = {
             field.name: value
             for field in dataclasses.fields(self.train)
@@ -261,18 +262,23 @@ def ignored_in(trial: Trial, section: str) -> frozenset[str]:
     if section == "init" and not trial.cell.reads_init:
         read = {"input_scale"} if getattr(trial.cell, "reads_input_scale", True) else set()
         return frozenset({section, *(field.name for field in dataclasses.fields(spec))} - read)
-    return ignored_by(spec)
+    overruled: Collection[str] = getattr(trial.init, "overrules", ()) if section == "cell" else ()
+    return ignored_by(spec) | ({field.name for field in dataclasses.fields(spec)} & set(overruled))
+
+
+def _counted(spec: Any, ignored: Collection[str]) -> dict[str, Any]:
+    """The fields of a spec that tell it from others; it may have `canonical()`: fields in the one form of several."""
+    canonical = spec.canonical() if hasattr(spec, "canonical") else {}
+    values = {field.name: canonical.get(field.name, getattr(spec, field.name)) for field in dataclasses.fields(spec)}
+    absent = {field.name: field.metadata.get("absent") for field in dataclasses.fields(spec)}
+    return {name: value for name, value in values.items() if name not in ignored and value != absent[name]}
 
 
 def _identity(trial: Trial) -> dict[str, Any]:
     identity: dict[str, Any] = {"schema": SCHEMA_VERSION, "seed": trial.seed}
     for section, spec in sections(trial):
         ignored = ignored_in(trial, section)
-        identity[section] = {
-            field.name: getattr(spec, field.name)
-            for field in dataclasses.fields(spec)
-            if field.name not in ignored and getattr(spec, field.name) != field.metadata.get("absent")
-        }
+        identity[section] = _counted(spec, ignored)
         if section in KINDS and section not in ignored:
             identity[section] |= {"name": name_of(spec), "version": spec.version}
     return identity

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rnnlab import bptt
 from rnnlab.bptt import gradients
-from rnnlab.model import forward, run, shapes
+from rnnlab.model import forward, initial, run, shapes
 from rnnlab.seeding import generator
 from rnnlab.tasks import Batch, at_steps, stacked
 from rnnlab.trial import Trial
@@ -154,6 +154,15 @@ def test_omega_adds_its_gradient_to_that_of_the_recurrent_matrix(nonlinearity, s
         assert expected.abs().max() > 1e-3, "the test asks for little"
         added = (found["W_hh"] - without["W_hh"])[model] / 0.7
         torch.testing.assert_close(added, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("radius", [0.1, 0.3, 0.9])
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_omega_stays_finite_where_errors_vanish_in_float32(radius, nonlinearity):
+    one = trial(delay=80, hidden_size=16, nonlinearity=nonlinearity, spectral_radius=radius, omega=1.0, batch_size=4)
+    leaves = {name: values[None].requires_grad_() for name, values in initial(one).items()}
+    found = gradients(one, leaves, stacked([one.task.sample(generator(0, "train"), 4)]))[1]
+    assert all(gradient.isfinite().all() for gradient in found)
 
 
 def test_omega_vanishes_where_the_error_keeps_its_size():

@@ -86,6 +86,8 @@ NETWORKS = {
     "deep": {"layers": 2},
     "bidirectional": {"bidirectional": True},
     "truncated": {"truncation": 20},
+    "embedded": {"embedding_size": 200},
+    "blanked": {"layers": 3, "dropout": 0.5},
     "encoder": {"task": "reverse", "symbols": 40, "layers": 2, "embedding_size": 16},
 }
 
@@ -105,6 +107,14 @@ def test_the_memory_of_any_network_is_said_within_a_third(cell, network):
     assert 0.8 < memory.training_bytes(trials[0], 3) / trained < 1.35
     least, largest = (0.6, 2.0) if hasattr(trials[0].cell, "module") else (0.8, 1.35)
     assert least < memory.evaluation_bytes(trials[0], 3) / evaluated < largest
+
+
+def test_the_memory_of_omega_is_said_within_a_third():
+    for shape in ({"delay": 94}, {"task": "adding", "length": 200}):
+        trials = [
+            trial(**shape, batch_size=10, hidden_size=48, eval_every=2, omega=1.0, seed=seed) for seed in range(3)
+        ]
+        assert 0.8 < memory.training_bytes(trials[0], 3) / peak_of(lambda: train_two_steps(trials)) < 1.35  # noqa: B023
 
 
 def test_evaluating_in_groups_bounds_the_memory(monkeypatch):

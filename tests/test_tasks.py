@@ -286,7 +286,9 @@ def test_noiseless_memorization_is_copy_memory_but_for_the_patterns(choice):
         assert getattr(task, member) == getattr(twin, member)
 
 
-@pytest.mark.parametrize(("variant", "drawn"), [("urnn", "ab....>.."), ("exprnn", "ab.....>."), ("tcn", "ab....>>>")])
+@pytest.mark.parametrize(
+    ("variant", "drawn"), [("urnn", "ab....>.."), ("exprnn", "ab.....>."), ("tcn", "ab....>>>"), ("s4", "ab.....>>")]
+)
 def test_a_copy_sequence_looks_as_its_source_draws_it(variant, drawn):
     task = Copy(delay=5, symbols=2, alphabet=2, variant=variant)
     batch = sample(task)

@@ -241,6 +241,19 @@ def test_trials_that_differ_in_anything_else_do_not_share_a_stack(one, other):
         assert (shape_key(changed) == shape_key(one)) == alike, value
 
 
+def test_what_an_init_takes_the_place_of_is_not_part_of_the_key():
+    by_chrono = {trial(cell="lstm", init="chrono", forget_bias=bias).key for bias in (0.0, 1.0)}
+    by_itself = {trial(cell="lstm", init="gaussian", forget_bias=bias).key for bias in (0.0, 1.0)}
+    assert (len(by_chrono), len(by_itself)) == (1, 2)
+    one, other = (trial(cell="gru", init=init, keep_bias=1.0) for init in ("chrono", "gaussian"))
+    assert shape_key(one) == shape_key(other)
+
+
+def test_equal_options_of_a_module_have_one_key_however_they_are_written():
+    keys = {trial(cell="module", options=text).key for text in ('{"bias": false}', '{ "bias":false}', '{"bias": true}')}
+    assert len(keys) == 2
+
+
 def test_the_flat_form_names_every_field_once():
     flat = trial(delay=5, optimizer="adam", seed=3).flat()
     assert (flat["task"], flat["cell"], flat["init"], flat["seed"]) == ("copy", "elman", "gaussian", 3)

@@ -6,11 +6,12 @@ The eigenvalues of A are imaginary, so that without damping a state only turns. 
 entries of A below its diagonal; at the start A = W - W^T, with W from the init.
 
 Source: Chang, Chen, Haber, Chi 2019, "AntisymmetricRNN: a dynamical system view on recurrent neural networks",
-section 4, equations 10 and 11 (there epsilon and gamma; without the gated variant).
+sections 3.2 and 3.3, equations 10 and 12 (there epsilon and gamma; without the gated variant, equation 13).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from rnnlab.cells import Parameters, State, Streams, Weights, skew
 from rnnlab.inits import Init, spectral_radius, standard_normal
-from rnnlab.trial import param
+from rnnlab.trial import Trial, name_of, param
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,12 @@ class Antisymmetric:
     additive: ClassVar[bool] = True
     gated: ClassVar[bool] = False
     reads_init: ClassVar[bool] = True
-    step: float = param(0.1, above=0)  # epsilon
-    damping: float = param(0.01, low=0)  # gamma
+    step: float = param(0.1, above=0, high=10)  # epsilon
+    damping: float = param(0.01, low=0, high=1e6)  # gamma
+
+    def refuses(self, trial: Trial) -> Iterator[str]:
+        if name_of(trial.init) == "identity":
+            yield "init=identity: A = W - W^T would be 0; must be another init for cell=antisymmetric"
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return {"W_xh": (hidden, inputs), "A": (hidden * (hidden - 1) // 2,), "b_h": (hidden,)}

@@ -5,9 +5,9 @@
 
 y is the output. W comes from the init; V, which acts on the velocities z, too, by a stream of its own.
 
-Source: Rusch and Mishra 2021, "Coupled oscillatory recurrent neural network (coRNN)", equation 3 with the friction
-taken explicitly, as in the authors' code (there gamma is the stiffness and epsilon the friction; defaults as for
-their sequential MNIST).
+Source: Rusch and Mishra 2021, "Coupled oscillatory recurrent neural network (coRNN)", with the friction taken
+explicitly, as in the authors' code (there gamma is the stiffness and epsilon the friction; defaults as in the code
+for sequential MNIST).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Cornn:
     additive: ClassVar[bool] = True
     gated: ClassVar[bool] = False
     reads_init: ClassVar[bool] = True
-    step: float = param(0.042, above=0)  # Delta t
-    stiffness: float = param(2.7, low=0)  # gamma
-    friction: float = param(4.7, low=0)  # epsilon
+    step: float = param(0.042, above=0, high=1)  # Delta t
+    stiffness: float = param(2.7, low=0, high=1e6)  # gamma
+    friction: float = param(4.7, low=0, high=1e6)  # epsilon
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return standard_shapes(inputs, hidden, reads=2)

@@ -3,8 +3,9 @@
     r, z = sigmoid(W_x x_t + W_h h_{t-1} + b)    n = tanh(W_xn x_t + b_n + r (W_hn h_{t-1} + b_hn))
     h_t = n + z (h_{t-1} - n)
 
-The reset gate acts after the product, as in `torch.nn.GRU` (and the code of Cho et al.), whose redundant biases of r
-and z are one here. Where the init sets gate biases (`chrono`), z is the gate that keeps.
+The reset gate acts after the product, as in `torch.nn.GRU`, whose redundant biases of r and z are one here; in the
+published form of Cho et al., and in their code, it acts on the state before the product. Where the init sets gate
+biases (`chrono`), z is the gate that keeps.
 
 Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder for statistical machine
 translation", section 2.3; Tallec and Ollivier 2018, "Can recurrent neural networks warp time?", section 2 (gate

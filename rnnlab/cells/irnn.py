@@ -2,8 +2,8 @@
 
     h_t = relu(W_xh x_t + W_hh h_{t-1} + b_h),  W_hh = scale I at the start
 
-Source: Le, Jaitly, Hinton 2015, "A simple way to initialize recurrent networks of rectified linear units", section 2
-(scale 1; a smaller one forgets, section 4.4).
+Source: Le, Jaitly, Hinton 2015, "A simple way to initialize recurrent networks of rectified linear units" (scale 1; a
+smaller one forgets).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Irnn:
     additive: ClassVar[bool] = True
     gated: ClassVar[bool] = False
     reads_init: ClassVar[bool] = False
-    scale: float = param(1.0, low=0)  # of the identity
+    scale: float = param(1.0, low=0, high=1e6)  # of the identity
 
     @property
     def elman(self) -> Elman:

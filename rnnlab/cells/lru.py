@@ -7,9 +7,9 @@ At the start the lambda lie on a ring between `least` and `largest`, gamma is sq
 memory does not mean a larger state. As the recurrence is linear, a single layer cannot multiply what it is shown at
 different times; `model.layers` stacks more of them.
 
-Source: Orvieto et al. 2023, "Resurrecting recurrent neural networks for long sequences", sections 3.3 and 3.4, lemma
-3.2 and appendix A; the gate is the linear unit of their block, after Dauphin et al. 2017, "Language modeling with
-gated convolutional networks", equation 1.
+Source: Orvieto et al. 2023, "Resurrecting recurrent neural networks for long sequences", sections 3.2.2 (the ring),
+3.3 (the exponentials), 3.4 (gamma and the phase) and appendix A; D is a full matrix here, diagonal there; the gate is
+the linear unit of their block, after Dauphin et al. 2017, "Language modeling with gated convolutional networks".
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Lru:
     gated: ClassVar[bool] = False
     reads_init: ClassVar[bool] = False
     least: float = param(0.9, low=0, high=1)  # |lambda| at the start, r_min
-    largest: float = param(0.999, above=0, high=1)  # r_max
+    largest: float = param(0.999, low=1e-6, high=1)  # r_max
     phase: float = param(2 * math.pi, above=0, high=2 * math.pi)  # largest angle of lambda at the start, radians a step
 
     def refuses(self, trial: Trial) -> Iterator[str]:

@@ -6,9 +6,9 @@
 The bias of the forget gate starts at `forget_bias`: at 1 the cell remembers from the start (Jozefowicz et al. 2015),
 unless the init sets it (`chrono`); then the input gate's is its negative (Tallec and Ollivier 2018, equation 16).
 
-Source: Hochreiter and Schmidhuber 1997, "Long short-term memory"; Gers, Schmidhuber, Cummins 2000, "Learning to forget"
-(the forget gate); Jozefowicz, Zaremba, Sutskever 2015, "An empirical exploration of recurrent network architectures",
-section 2.2. Gates in the order of `torch.nn.LSTM`, whose two biases are one here.
+Source: Hochreiter and Schmidhuber 1997, "Long short-term memory"; Gers, Schmidhuber, Cummins 2000, "Learning to
+forget" (the forget gate); Jozefowicz, Zaremba, Sutskever 2015, "An empirical exploration of recurrent network
+architectures" (its bias). Gates in the order of `torch.nn.LSTM`, whose two biases are one here.
 """
 
 from __future__ import annotations

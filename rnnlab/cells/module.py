@@ -72,6 +72,13 @@ class Module:
                 f"must be another cell for task={name_of(trial.task)}"
             )
 
+    def canonical(self) -> dict[str, str]:
+        """One text for all ways to write the same options."""
+        try:
+            return {"options": json.dumps(json.loads(self.options), sort_keys=True)}
+        except ValueError:  # `refuses` says so
+            return {}
+
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return module_shapes(self, inputs, hidden)
 

@@ -3,10 +3,12 @@
     W_hh = exp(A),  A = -A^T;  what is trained are the H (H - 1) / 2 entries of A below its diagonal
 
 At the start A consists of 2 x 2 blocks, so that W_hh rotates each pair of units by an angle of its own, uniform in
-(-pi, pi). With tanh the state still shrinks; nonlinearity=identity keeps its norm exactly.
+(-pi, pi). In float32 it is orthogonal to about 1e-6 then, and to 1e-4 when the entries of A have grown a hundredfold.
+With tanh the state still shrinks; nonlinearity=identity keeps its norm exactly.
 
-Source: Lezcano-Casado and Martinez-Rubio 2019, "Cheap orthogonal constraints in neural networks", section 3 (the
-exponential) and 4.1; Henaff, Szlam, LeCun 2016, "Recurrent orthogonal networks and long-memory tasks" (the start).
+Source: Lezcano-Casado and Martinez-Rubio 2019, "Cheap orthogonal constraints in neural networks" (the exponential,
+and in the code the angles); Henaff, Szlam, LeCun 2016, "Recurrent orthogonal networks and long-memory tasks" (the
+blocks).
 """
 
 from __future__ import annotations

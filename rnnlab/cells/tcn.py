@@ -6,8 +6,8 @@
 In the first block x is W x + b (a convolution of size 1) beside v where the inputs are not as many as the channels. An
 output sees its own step and the 2 (kernel - 1) (2^blocks - 1) steps before it (`reach` counts both), in every layer.
 There is neither dropout nor weight normalisation, which the source has. Weights start from N(0, 2 / fan-in) (He et al.
-2015, equation 10), with 1 / blocks of that variance in the second convolution of a block, so that what the blocks add
-up to does not grow with their number (Radford et al. 2019, section 2.3); those of size 1 from N(0, 1 / fan-in). Biases
+2015), with 1 / blocks of that variance in the second convolution of a block, so that what the blocks add
+up to does not grow with their number (Radford et al. 2019); those of size 1 from N(0, 1 / fan-in). Biases
 start at 0.
 
 The state is what each convolution still needs of its inputs, (kernel - 1) d steps of them: sequences can be cut
@@ -32,6 +32,9 @@ from rnnlab.cells import Streams, module_shapes, refuses_without_recurrence
 from rnnlab.inits import Init, standard_normal
 from rnnlab.trial import Trial, param
 
+# A convolution holds as many steps as it reaches over: at most so many times the sequence, or what is short anyway
+LONGEST, SHORT = 4, 256
+
 
 @dataclass(frozen=True)
 class Tcn:
@@ -48,7 +51,13 @@ class Tcn:
         return 1 + 2 * (self.kernel - 1) * (2**self.blocks - 1)
 
     def refuses(self, trial: Trial) -> Iterator[str]:
-        return refuses_without_recurrence(trial)
+        yield from refuses_without_recurrence(trial)
+        most = LONGEST * max(SHORT, trial.task.length)
+        if (self.kernel - 1) * 2 ** (self.blocks - 1) > most:
+            yield (
+                f"cell.blocks={self.blocks}: an output would see {self.reach} steps of sequences of "
+                f"{trial.task.length}; must be fewer, that no convolution reaches over more than {most}"
+            )
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return module_shapes(self, inputs, hidden)

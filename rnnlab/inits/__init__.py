@@ -18,7 +18,8 @@ class Init(Protocol):
     Inits are frozen dataclasses with at least the two fields below.
 
     One more member is optional: `gate_bias(generator, hidden_size)`, the initial bias (H,) of forget gates, in float64,
-    where it is not 0; input gates have its negative. Cells with gates (`gated` is true of them) ask for it.
+    where it is not 0; input gates have its negative. Cells with gates (`gated` is true of them) ask for it, in place of
+    their own fields whose names are in `overrules`.
     """
 
     version: ClassVar[int]  # rises when the numbers of an equal spec change

@@ -4,8 +4,8 @@ W_hh is block-diagonal with blocks [[cos a, -sin a], [sin a, cos a]], a ~ U(-pi,
 A linear network then is a set of clocks that each turn by their own angle at every step, and nothing mixes them.
 
 Source: Henaff, Szlam, LeCun 2016, "Recurrent orthogonal networks and long-memory tasks" (the explicit solution of the
-copy task). The angles are those of what Lezcano-Casado, Martinez-Rubio 2019, "Cheap orthogonal constraints in neural
-networks", name after Henaff.
+copy task). The angles are those of what the code of Lezcano-Casado, Martinez-Rubio 2019, "Cheap orthogonal
+constraints in neural networks", names after Henaff.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The identity matrix, times the spectral radius asked for.
 
-Source: Le, Jaitly, Hinton 2015, "A simple way to initialize recurrent networks of rectified linear units",
-section 2 (there with relu and radius 1).
+Source: Le, Jaitly, Hinton 2015, "A simple way to initialize recurrent networks of rectified linear units" (there with
+relu and radius 1).
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ Each row of W_hh has `nonzeros` entries from N(0, 1) in random places, so every 
 their number: its input does not grow with H. With H <= `nonzeros` the matrix is dense. The radius before scaling
 is not 0: from any unit, incoming connections can be followed back without end, so some of them form a cycle.
 
-Source: Martens 2010, "Deep learning via Hessian-free optimization", section 5; Sutskever, Martens, Dahl, Hinton 2013,
-"On the importance of initialization and momentum in deep learning", section 4 (recurrent, there with radius 1.1).
+Source: Martens 2010, "Deep learning via Hessian-free optimization" (15 incoming connections); Sutskever, Martens,
+Dahl, Hinton 2013, "On the importance of initialization and momentum in deep learning", section 4.1 and table 4
+(recurrent, there with radius 1.1).
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ uniform in [length / 1.1, length] and padded: their minimal length T is our leng
 
 Source: Hochreiter and Schmidhuber 1997, "Long short-term memory", section 5.4 (the problem, and |error| < 0.04 as
 correct, there for a target scaled to [0, 1], so that it is twice as strict for the sum); the form with a set length
-and one marker in each half is that of Arjovsky, Shah, Bengio 2016, section 5.2; see also Le, Jaitly, Hinton 2015,
-section 4.1.
+and one marker in each half is that of Arjovsky, Shah, Bengio 2016, the adding problem; see also Le, Jaitly, Hinton
+2015, section 4.1.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ alone, so the nearest one misleads in half of the sentences, and without memory 
 different words of each kind, and the number of a noun is known only by its symbol. `misled`, a metric, is the share of
 the outputs that are wrong and go with the noun that they stand at.
 
-Source: Linzen, Dupoux, Goldberg 2016, "Assessing the ability of LSTMs to learn syntax-sensitive dependencies",
-sections 2 (nouns between as attractors) and 3 (the number prediction task); there the sentences are from Wikipedia.
+Source: Linzen, Dupoux, Goldberg 2016, "Assessing the ability of LSTMs to learn syntax-sensitive dependencies": nouns
+between as attractors, and the number prediction task; there the sentences are from Wikipedia.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ farthest back, its key 2 pairs + delay steps. Ba et al. have keys=26, letters, v
 The query itself is an input of the scored step and needs no memory; `lags` names the key and the value of its pair.
 
 Source: Ba, Hinton, Mnih, Leibo, Ionescu 2016, "Using fast weights to attend to the recent past", section 4.1; after
-Graves, Wayne, Danihelka 2014, "Neural Turing machines", section 4.3 (there items of several vectors, and the next
-item).
+Graves, Wayne, Danihelka 2014, "Neural Turing machines", associative recall (there items of several vectors, and the
+next item).
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ input of the scored step and needs no memory; `lags` names the bit alone.
 
 Source: after the experiments memory_len and memory_size of Osband et al. 2020, "Behaviour suite for reinforcement
 learning" (there all bits show at once, the wait is blank, and the answer is an action); a single bit held among
-distractors is the latching problem of Bengio, Simard, Frasconi 1994, "Learning long-term dependencies with gradient
-descent is difficult", section II.
+distractors is the minimal task of Bengio, Simard, Frasconi 1994, "Learning long-term dependencies with gradient
+descent is difficult".
 """
 
 from __future__ import annotations

@@ -3,16 +3,16 @@
     urnn     inputs   a b c . . . . > . . .      delay = 5, symbols = 3
              targets  . . . . . . . . a b c      `.` blank, `>` the marker
 
-Every symbol is recalled delay + symbols steps after it was shown. The variants differ in the marker:
-`urnn` shows it one step before the first target (Arjovsky et al. 2016, whose T is our delay and which
-has symbols=10, alphabet=8, score=all); `exprnn` shows it together with the first target (the code of
-Lezcano-Casado and Martinez-Rubio 2019); `tcn` shows it one step before and keeps it on through the recall
-(the code of Bai et al. 2018, and of S4). With score=recall only the recall steps count, as in S4. With
-inputs=scalar a step shows the number of its symbol, 0 the blank and alphabet + 1 the marker, instead of a one-hot
-vector (Bai et al. 2018 again, and the default of nnRNN's code). Some code calls the whole length "T".
+Every symbol is recalled delay + symbols steps after it was shown. The variants differ in the marker: `urnn` shows it
+one step before the first target (Arjovsky et al. 2016, whose T is our delay and which has symbols=10, alphabet=8,
+score=all); `exprnn` shows it together with the first target (the code of Lezcano-Casado and Martinez-Rubio 2019);
+`tcn` shows it one step before and keeps it on through the recall (the code of Bai et al. 2018), `s4` from the first
+target on (the code of S4, which counts the recall steps alone: score=recall). With inputs=scalar a step shows the
+number of its symbol, 0 the blank and alphabet + 1 the marker, instead of a one-hot vector (Bai et al. 2018 again, and
+the default of nnRNN's code). Some code calls the whole length "T".
 
-Source: Arjovsky, Shah, Bengio 2016, "Unitary evolution recurrent neural networks", section 5.1;
-Hochreiter and Schmidhuber 1997, "Long short-term memory", section 5.
+Source: Arjovsky, Shah, Bengio 2016, "Unitary evolution recurrent neural networks", the copying memory problem,
+after Hochreiter and Schmidhuber 1997, "Long short-term memory", where one symbol is recalled.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from torch import Tensor
 from rnnlab.tasks import MANY_TO_MANY, Batch, at_steps, cross_entropy, share_correct, symbols
 from rnnlab.trial import param
 
-SOLVED_ACCURACY = 0.99  # share of recalled symbols that are right: "fewer than 1 % errors", Pascanu et al. 2013
+SOLVED_ACCURACY = 0.99  # share of recalled symbols that are right; Pascanu et al. 2013: under 1 % of sequences wrong
 BLANK = 0
 
 
@@ -42,7 +42,7 @@ class Copy:
     symbols: int = param(3, low=1)  # symbols to remember, in a row
     alphabet: int = param(2, low=2)  # different symbols
     score: str = param("recall", choices=("recall", "all"))  # which steps count in the loss
-    variant: str = param("urnn", choices=("urnn", "exprnn", "tcn"))  # where the marker stands
+    variant: str = param("urnn", choices=("urnn", "exprnn", "tcn", "s4"))  # where the marker stands
     inputs: str = param("one-hot", choices=("one-hot", "scalar"), absent="one-hot")  # how a symbol is shown
 
     @property
@@ -69,7 +69,12 @@ class Copy:
     def marked(self) -> slice:
         """The steps that show the marker."""
         start = self.recall.start
-        variants = {"urnn": (start - 1, start), "exprnn": (start, start + 1), "tcn": (start - 1, self.length)}
+        variants = {
+            "urnn": (start - 1, start),
+            "exprnn": (start, start + 1),
+            "tcn": (start - 1, self.length),
+            "s4": (start, self.length),
+        }
         return slice(*variants[self.variant])
 
     @property

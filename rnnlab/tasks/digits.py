@@ -9,8 +9,8 @@ The images are real: scikit-learn brings 1797 of them, from 13 writers. A fifth 
 training draws from the others, evaluation from the held-out ones. How many of the steps are needed is for the data to
 say: the distance is that of the first step that shows the image, and so the most it can be.
 
-Source: Le, Jaitly, Hinton 2015, "A simple way to initialize recurrent networks of rectified linear units", section 4.2
-(pixel by pixel and permuted, with the larger images of MNIST); Alpaydin and Kaynak 1998, "Optical recognition of
+Source: Le, Jaitly, Hinton 2015, "A simple way to initialize recurrent networks of rectified linear units" (MNIST from
+a sequence of pixels, plain and permuted: larger images); Alpaydin and Kaynak 1998, "Optical recognition of
 handwritten digits", UCI Machine Learning Repository (the images).
 """
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from rnnlab.tasks import MANY_TO_MANY, Batch, at_steps, cross_entropy, share_correct, symbols
 from rnnlab.trial import Trial, param
 
-SOLVED_ACCURACY = 0.99  # share of recalled symbols that are right: "fewer than 1 % errors", Pascanu et al. 2013
+SOLVED_ACCURACY = 0.99  # share of recalled symbols that are right; Pascanu et al. 2013: under 1 % of sequences wrong
 MOST_PATTERNS = 4096  # in balanced batches: all are shuffled at each step
 BLANK = 0
 

@@ -9,10 +9,10 @@ each one. With lengths=varied each string has its own length, uniform in [2, len
 easy, show the way to long ones; a single bit, which needs no memory, does not occur. Inputs must be strong enough to
 bend the state (init.input_scale=1): the more linear a network, the less it can do here.
 
-Source: Delétang et al. 2023, "Neural networks and the Chomsky hierarchy", section 4, "Parity Check" (strings of varied
-length); as a test of long time lags in Bengio, Simard, Frasconi 1994, "Learning long-term dependencies with gradient
-descent is difficult", and in Hochreiter and Schmidhuber 1996, "Bridging long time lags by weight guessing and long
-short-term memory" (500 to 600 bits).
+Source: Delétang et al. 2023, "Neural networks and the Chomsky hierarchy", "Parity Check" (strings of varied length);
+as a test of long time lags in Bengio, Simard, Frasconi 1994, "Learning long-term dependencies with gradient descent
+is difficult", and in Hochreiter and Schmidhuber 1996, "Bridging long time lags by weight guessing and long short-term
+memory".
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ source, the lags are `symbols` for every symbol of a copy; reversed they are 1, 
 length: the mean is the same and the least is 1, which is what made it easier to learn. A decoder that starts from the
 encoder's state at the end of each source has no padding to cross. That of the end needs the length alone.
 
-Source: Sutskever, Vinyals, Le 2014, "Sequence to sequence learning with neural networks", section 2 (two networks, the
-end as a symbol) and 3.3 (reversing the source); Cho et al. 2014, "Learning phrase representations using RNN
-encoder-decoder for statistical machine translation", section 2.2.
+Source: Sutskever, Vinyals, Le 2014, "Sequence to sequence learning with neural networks" (two networks, the end as a
+symbol), section 3.3 (reversing the source); Cho et al. 2014, "Learning phrase representations using RNN
+encoder-decoder for statistical machine translation".
 """
 
 from __future__ import annotations

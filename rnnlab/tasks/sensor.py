@@ -13,9 +13,9 @@ them say the same, so `distance` is the least that a network must look back to t
 A drift, linear between two offsets, and noise are added, both uniform and bounded so that no reading changes its
 sign: the classes can be told without error. With `varied` the sequences begin up to two periods later.
 
-Source: the signal is our own model. A class that a short event at the beginning decides, with noise to the end, is the
-minimal task of Bengio, Simard, Frasconi 1994, "Learning long-term dependencies with gradient descent is difficult",
-section II.
+Source: the signal is our own model. A class that a short event at the beginning decides, with noise to the end, is
+the minimal task of Bengio, Simard, Frasconi 1994, "Learning long-term dependencies with gradient descent is
+difficult".
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ is that of the word `distance` steps later (context = right) or earlier (left), 
 and of the later one, with both. The words at the ends that lack their context have no tag. What is still to come
 cannot be remembered: with right and both, no network that reads only forwards does better than to guess.
 
-Source: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks", section II (why outputs need what comes
-later); Graves and Schmidhuber 2005, "Framewise phoneme classification with bidirectional LSTM and other neural network
-architectures", section 2. The words are our own.
+Source: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks" (why outputs need what comes later);
+Graves and Schmidhuber 2005, "Framewise phoneme classification with bidirectional LSTM and other neural network
+architectures". The words are our own.
 """
 
 from __future__ import annotations
