@@ -44,4 +44,5 @@ def chance_level(ax: Axes, share: float | None) -> None:
     """A line at the share right of who guesses."""
     if share is not None:
         ax.axhline(share, color=style.GREY, linewidth=1, linestyle=(0, (4, 2)), zorder=1, label="_chance")
-        ax.annotate("chance", (1, share), (-2, 2), "axes fraction", "offset points", ha="right", color=style.GREY)
+        left = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "color": style.GREY}
+        ax.annotate("chance", (0, share), (2, 2), **left)  # where the event is recent, few points lie so low
