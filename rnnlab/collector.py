@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rnnlab.lengths import notes
 from rnnlab.memory import training_bytes
 from rnnlab.model import parameter_count
 from rnnlab.progress import Display
@@ -89,7 +90,7 @@ class Collector:
         """Take note of all records that are new."""
         for record, weights in self.spool.new():
             self._note(record, weights)
-        self.outcome.notes = [*self.given, *self.spool.notes]
+        self.outcome.notes = [*self.given, *self.spool.notes, *notes(self.spool.unmeasured)]
         self.outcome.peaks = self.spool.peaks()
         self.display.refresh()
 

@@ -168,7 +168,7 @@ class _Launch:
         """What these trials may use; raises `BadInput` where that is too little."""
         settings = self.settings
         workers = 1 if self.launcher == "inline" else settings.workers
-        return resources(trials, workers, settings.memory_gb, settings.stack_size)
+        return resources(trials, workers, settings.memory_gb, settings.stack_size, self.lengths)
 
     def _forecast(self, start: Start) -> Forecast:
         return Forecast(start, self.resources(start.planned.pending), self.survey, self.store.weights == "both")

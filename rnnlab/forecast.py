@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rnnlab.calibrate import side_by_side
 from rnnlab.collector import Outcome
 from rnnlab.cost import PROCESS_BYTES, Estimate, duration, estimate, interpolate, size, stack_width
+from rnnlab.lengths import needed_bytes
 from rnnlab.memory import peak_bytes
 from rnnlab.model import parameter_count
 from rnnlab.processes import cores, free_memory, worker_environment
@@ -33,11 +34,16 @@ class Resources:
 
 
 def resources(
-    trials: Iterable[Trial], workers: int | None, memory_gb: float | None, stack_size: int | None
+    trials: Iterable[Trial],
+    workers: int | None,
+    memory_gb: float | None,
+    stack_size: int | None,
+    lengths: Sequence[int] = (),
 ) -> Resources:
     """Workers and stacks for these trials: a core for each worker, as long as the memory lasts.
 
-    Raises `BadInput` where the memory that was allowed does not suffice for one worker with one trial.
+    Raises `BadInput` where the memory that was allowed does not suffice for one worker with one trial, or with the
+    evaluation of one at these lengths.
     """
     groups = by_shape(list(trials))
     count = max(1, min(workers or cores(), sum(map(len, groups))))
@@ -46,9 +52,21 @@ def resources(
     if groups and needed > memory:
         given = f"{memory_gb:g}" if memory_gb else f"null ({memory / 1e9:.2g} that are free)"
         raise BadInput(f"engine.memory_gb={given}: must be >= {needed / 1e9:.2g}, for one trial of this sweep")
-    count = max(1, min(count, memory // needed))
+    evaluated = {value: PROCESS_BYTES + _most_at(groups, value) for value in lengths}
+    if large := {value: count for value, count in evaluated.items() if count > memory}:
+        raise BadInput(*(_too_long(value, count) for value, count in large.items()))
+    count = max(1, min(count, memory // max(needed, *evaluated.values(), 0)))
     widths = {shape_key(g[0]): stack_width(g[0], len(g), count, memory, stack_size) for g in groups}
     return Resources(count, memory, widths)
+
+
+def _most_at(groups: Sequence[Sequence[Trial]], value: int) -> int:
+    return max((needed_bytes(group[0], value) for group in groups), default=0)
+
+
+def _too_long(value: int, count: int) -> str:
+    about = f"{count / 1e9:.2g}"
+    return f"eval.lengths={value}: needs about {about} GB for the evaluation of one trial; must be smaller"
 
 
 def _needed(trial: Trial, memory: int) -> int:

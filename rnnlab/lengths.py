@@ -9,15 +9,19 @@ Shapes: M models, T time, B sequences, H hidden units.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rnnlab.aligned import aligned
+from rnnlab.memory import NUMBER, width_of_step
 from rnnlab.model import forward, shapes
 from rnnlab.record import at_length
+from rnnlab.seeding import generator
 from rnnlab.tasks import Batch, Task, at_steps
 from rnnlab.train import held_out, one_thread
 from rnnlab.trial import Trial, build_spec, conflicts, name_of, param
@@ -43,16 +47,68 @@ def refusals(trials: Sequence[Trial], lengths: Sequence[int]) -> list[str]:
 
 def _refusals(trial: Trial, value: int) -> Iterator[str]:
     problems: list[str] = []
-    task: Any = build_spec(type(trial.task), vars(trial.task) | {trial.task.dial: value}, "task", problems)
+    dial, own = trial.task.dial, getattr(trial.task, trial.task.dial)
+    task: Any = build_spec(type(trial.task), vars(trial.task) | {dial: value}, "task", problems)
     if not problems:
         problems = conflicts(dataclasses.replace(trial, task=task))
     if not problems and _form(task) != _form(trial.task):
         problems = [f"task={name_of(task)} then has other inputs or outputs; must be a length at which it has not"]
+    if not problems and getattr(task, "by_heart", False) and value > own:
+        problems = [f"task={name_of(task)} is learnt by heart, up to task.{dial}={own}; must be <= {own}"]
     yield from (f"eval.lengths={value}: {problem}" for problem in problems)
 
 
 def _form(task: Task) -> tuple[Any, ...]:
     return task.input_size, task.output_size, task.symbolic, task.form
+
+
+def needed_bytes(trial: Trial, value: int) -> int:
+    """What the evaluation of one trial at this length takes, about; nothing of that size is made to know it."""
+    task: Task = _at(trial.task, value)
+    steps, size, hidden = task.length, trial.train.eval_size, aligned(trial.model.hidden_size)
+    shown = trial.task.sample(generator(0, "cost"), 1)
+    drawn = sum(field.nbytes for field in shown if field is not None) / trial.task.length  # for a step
+    outputs = NUMBER * len(range(steps)[task.scored]) * task.output_size
+    fed = NUMBER * (task.input_size + (2 + width_of_step(trial)) * hidden)
+    at_once = min(size, max(1, ELEMENTS // (steps * trial.model.hidden_size)))
+    # A batch is copied where those of several trials are put together, and outputs where slices are joined and scored
+    return int(size * (2 * drawn * steps + 3 * outputs) + at_once * steps * fed)
+
+
+class Evaluated(NamedTuple):
+    """What came of evaluating trials: the metrics of each, and how many lack which length for which reason."""
+
+    metrics: list[dict[str, float]]
+    failed: Counter[tuple[int, str]]
+
+
+def attempt(trials: Sequence[Trial], weights: Sequence[Mapping[str, Tensor]], lengths: Sequence[int]) -> Evaluated:
+    """As `at_lengths`, but where that raises, the length is left out: what was trained stays what it is."""
+    found = Evaluated([{} for _ in trials], Counter())
+    for value in lengths:
+        try:
+            rows = at_lengths(trials, weights, [value])
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is told, and no trial fails by it
+            if len(trials) == 1:
+                found.failed[value, f"{type(error).__name__}: {error}".splitlines()[0]] += 1
+                continue
+            alone = [attempt([one], [own], [value]) for one, own in zip(trials, weights, strict=True)]
+            rows = [metrics for one in alone for metrics in one.metrics]
+            found.failed.update(sum((one.failed for one in alone), Counter()))
+        for metrics, row in zip(found.metrics, rows, strict=True):
+            metrics |= row
+    return found
+
+
+def notes(failed: Counter[tuple[int, str]]) -> list[str]:
+    """A line for each length that was left out, with the most frequent reason."""
+    reasons: dict[int, Counter[str]] = {}
+    for (value, reason), count in failed.items():
+        reasons.setdefault(value, Counter())[reason] += count
+    return [
+        f"eval.lengths={value}: could not be evaluated, trials without it: {of.total()} ({of.most_common(1)[0][0]})"
+        for value, of in sorted(reasons.items())
+    ]
 
 
 def at_lengths(
@@ -65,7 +121,7 @@ def at_lengths(
     found: list[dict[str, float]] = [{} for _ in trials]
     with one_thread():
         for value in dict.fromkeys(lengths):
-            task = dataclasses.replace(trials[0].task, **{trials[0].task.dial: value})
+            task = _at(trials[0].task, value)
             size = trials[0].train.eval_size
             group = max(1, ELEMENTS // (task.length * size * trials[0].model.hidden_size))
             for start in range(0, len(trials), group):
@@ -74,6 +130,10 @@ def at_lengths(
                 for metrics, row in zip(found[members], measured, strict=True):
                     metrics |= {at_length(value, name): number for name, number in row.items()}
     return found
+
+
+def _at(task: Any, value: int) -> Any:
+    return dataclasses.replace(task, **{task.dial: value})
 
 
 def _measured(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
 from rnnlab.checkpoints import Unusable
-from rnnlab.lengths import at_lengths
+from rnnlab.lengths import attempt, notes
 from rnnlab.record import EXHAUSTED, SOLVED, at_length
 from rnnlab.store.reader import Reader
 from rnnlab.store.runs import Row
@@ -50,7 +51,8 @@ def lacking(
 
 def make_up(found: Sequence[Lacking], reader: Reader, writer: Writer) -> Iterator[str]:
     """Evaluate and write what is lacking; yields what a person should know. Done again, it changes nothing."""
-    without: dict[str, int] = {}
+    done, without = 0, Counter[str]()
+    failed: Counter[tuple[int, str]] = Counter()
     for (_, lengths), group in _groups(found).items():
         for start in range(0, len(group), AT_ONCE):
             loaded: list[tuple[Lacking, dict[str, Tensor]]] = []
@@ -58,13 +60,16 @@ def make_up(found: Sequence[Lacking], reader: Reader, writer: Writer) -> Iterato
                 try:
                     loaded.append((one, final_weights(reader, one.run, one.trial)))
                 except Unusable as error:
-                    without[str(error)] = without.get(str(error), 0) + 1
+                    without[str(error)] += 1
             if loaded:
-                metrics = at_lengths([one.trial for one, _ in loaded], [own for _, own in loaded], lengths)
-                for (one, _), row in zip(loaded, metrics, strict=True):
+                evaluated = attempt([one.trial for one, _ in loaded], [own for _, own in loaded], lengths)
+                failed.update(evaluated.failed)
+                for (one, _), row in zip(loaded, evaluated.metrics, strict=True):
                     writer.supplement(one.run, row, one.step)
-    if done := len(found) - sum(without.values()):
+                    done += bool(row)
+    if done:
         yield f"eval.lengths: {done} finished before without them; evaluated now, from the stored weights"
+    yield from notes(failed)
     for why, count in without.items():
         yield f"eval.lengths: {count} finished without them, and the weights {why}; engine.mode=force trains all again"
 

@@ -23,6 +23,7 @@ import signal
 import socket
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
@@ -285,6 +286,11 @@ class SpoolWriter:
         """Something that a person should know."""
         self._write({"note": text})
 
+    def note_unmeasured(self, failed: Mapping[tuple[int, str], int]) -> None:
+        """How many trials that have ended could not be evaluated at which length, and why."""
+        for (value, reason), count in failed.items():
+            self._write({"unmeasured": [value, reason, count]})
+
     def note_peak(self, count: int) -> None:
         """The most memory that this process has held, in bytes."""
         self.peak.write_text(str(count))
@@ -319,6 +325,7 @@ class SpoolReader:
         self.folder = folder
         self.offsets: dict[Path, int] = {}
         self.notes: dict[str, None] = {}  # in their order, each once
+        self.unmeasured: Counter[tuple[int, str]] = Counter()  # (length, why not) -> trials
 
     def new(self) -> Iterator[tuple[Record, Path | None]]:
         """The records since the last call, each with the file of its parameters."""
@@ -343,6 +350,10 @@ class SpoolReader:
             return
         if "note" in fields:
             self.notes[fields["note"]] = None
+            return
+        if "unmeasured" in fields:
+            value, reason, count = fields["unmeasured"]
+            self.unmeasured[value, reason] += count
             return
         weights = fields.pop("weights")
         file = self.folder.weights / weights if weights else None

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from pathlib import Path
 from rnnlab import provenance
 from rnnlab.checkpoints import Checkpoints, Unusable
 from rnnlab.cost import stack_width
-from rnnlab.lengths import at_lengths
+from rnnlab.lengths import attempt
 from rnnlab.record import EXHAUSTED, FAILED, SOLVED, Checkpoint, Record
 from rnnlab.spool import Attempt, Claims, Folder, SpoolWriter, Work, worker_lock
 from rnnlab.sweep import by_shape
@@ -30,6 +31,7 @@ from rnnlab.train import Refill, Stack, chunks, continues
 from rnnlab.trial import Trial, shape_key
 
 KILOBYTE = 1024 if sys.platform != "darwin" else 1  # in which the system counts memory
+DIED = "its worker process died; the next launch tries it again"  # why a trial is not evaluated at other lengths
 DEATHS_ALONE = 2  # of its worker, until a trial is to blame: the first may be an accident, such as a killed process
 
 
@@ -160,13 +162,23 @@ class _Worker:
             self.claims.release_failed(traceback.format_exc())
 
     def _at_lengths(self, records: Sequence[Record]) -> list[Record]:
-        """The records, with evaluations at the lengths asked for where trials have ended with weights of use."""
+        """The records, with evaluations at the lengths asked for where trials have ended with weights of use.
+
+        What cannot be evaluated is told and left out. No trial is to fail by it: one whose worker died with it alone is
+        not evaluated again.
+        """
         ended = [record for record in records if record.status in (SOLVED, EXHAUSTED)] if self.plan.lengths else []
-        if not ended:
-            return list(records)
-        trials, weights = [self.trials[record.key] for record in ended], [record.weights for record in ended]
-        found = at_lengths(trials, weights, self.plan.lengths)
-        more = {record.key: metrics for record, metrics in zip(ended, found, strict=True)}
+        risky = {record.key for record in ended if any(one.width == 1 for one in self.claims.attempts[record.key])}
+        ended = [record for record in ended if record.key not in risky]
+        failed = Counter({(value, DIED): len(risky) for value in self.plan.lengths if risky})
+        more: dict[str, dict[str, float]] = {}
+        if ended:
+            trials, weights = [self.trials[record.key] for record in ended], [record.weights for record in ended]
+            found = attempt(trials, weights, self.plan.lengths)
+            more = {record.key: metrics for record, metrics in zip(ended, found.metrics, strict=True)}
+            failed.update(found.failed)
+        with _disk_errors():
+            self.spool.note_unmeasured(failed)
         return [replace(record, metrics={**record.metrics, **more.get(record.key, {})}) for record in records]
 
     def _share(self, live: Sequence[str], seconds: float) -> None:

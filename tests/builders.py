@@ -1,4 +1,4 @@
-"""What the test files share: trials from flat fields, every variant of a spec, named draws, the bits of a course."""
+"""What the test files share: trials from flat fields, variants of a spec, named draws, the bits of a course, peaks."""
 
 import dataclasses
 import itertools
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from rnnlab.record import Record
 from rnnlab.registry import registry
@@ -77,3 +78,12 @@ def courses(records: Iterable[Record]) -> dict[str, list[tuple]]:
     for record in records:
         found.setdefault(record.key, []).append(bits(record))
     return found
+
+
+def peak_of(work) -> int:
+    """The most bytes that tensors made by `work` take at once."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        work()
+    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return max(itertools.accumulate(changes))

@@ -62,6 +62,12 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ("seed=-1", "seed", "-1", "must be an integer >= 0"),
     ("eval.lengths=[3,0]", "eval.lengths", "0: task.delay=0", "must be an integer >= 1"),
     ("eval.lengths=[-1]", "eval.lengths", "[-1]", "must be a list, each entry an integer >= 0"),
+    (
+        "task=generate task.notes=5 eval.lengths=[3,6]",
+        "eval.lengths",
+        "6",
+        "task=generate is learnt by heart, up to task.notes=5; must be <= 5",
+    ),
     ("task=temporal_order eval.lengths=[9]", "eval.lengths", "9: task.length=9", "must be an integer >= 10"),
     (
         "task=adding task.lengths=varied eval.lengths=[20,10]",

@@ -1,13 +1,11 @@
 """What a sweep costs: memory as torch allocates it, the store as MLflow fills it, widths within their bounds, times."""
 
 import dataclasses
-import itertools
 import json
 
 import pytest
-from builders import trial
+from builders import peak_of, trial
 from safetensors.torch import save_file
-from torch.profiler import ProfilerActivity, profile
 
 from rnnlab import cost, memory
 from rnnlab.collector import derived, run_name
@@ -36,15 +34,6 @@ SHAPES = {
 def stack_of(shape: str, width: int) -> list:
     fields = {"eval_size": 20} | SHAPES[shape]
     return [trial(**fields, eval_every=2, init="identity", seed=seed) for seed in range(width)]
-
-
-def peak_of(work) -> int:
-    """The most bytes that tensors made by `work` take at once."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        work()
-    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
-    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
-    return max(itertools.accumulate(changes))
 
 
 def train_two_steps(trials):

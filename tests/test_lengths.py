@@ -1,27 +1,33 @@
 """Evaluation at other lengths than trained: what it measures, what it leaves as it was, and that no trial lacks it."""
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from builders import bits, normal, trial
+from builders import bits, normal, peak_of, trial
 from oracles import known
 from stores import QUICK, command_line
 
 from rnnlab import engine, lengths, worker
+from rnnlab.cost import PROCESS_BYTES
+from rnnlab.forecast import resources
 from rnnlab.frame import MEASURED
 from rnnlab.frame import lengths as lengths_in
-from rnnlab.lengths import at_lengths, refusals
+from rnnlab.lengths import at_lengths, attempt, needed_bytes, refusals
 from rnnlab.model import forward, shapes
 from rnnlab.record import AT_LENGTH, DIVERGED, EXHAUSTED, RUNNING, SOLVED
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
+from rnnlab.spool import Attempt, Claims
 from rnnlab.store import StoreSettings
 from rnnlab.store.reader import Reader
 from rnnlab.tasks import at_steps, stacked
+from rnnlab.tasks.generate import table
 from rnnlab.train import fit
+from rnnlab.trial import BadInput
 
 SMALL = {"max_steps": 6, "eval_every": 3, "eval_size": 7, "batch_size": 4, "hidden_size": 8}
 ASKED = (3, 9)
@@ -124,7 +130,140 @@ def test_what_a_task_cannot_be_is_refused_with_each_reason_once():
     assert line.startswith("eval.lengths=4: ")
 
 
+@pytest.mark.parametrize(("melodies", "alphabet"), [(8, 4), (9, 3), (2, 2), (64, 8)])
+def test_what_is_learnt_by_heart_is_evaluated_at_no_more_than_was_learnt(melodies, alphabet):
+    """Below, it is the beginning of the same melodies; above, notes that were never shown."""
+    one = trial(task="generate", notes=10, melodies=melodies, alphabet=alphabet)
+    assert refusals([one], range(1, 11)) == []
+    assert refusals([one], [11]) == [
+        "eval.lengths=11: task=generate is learnt by heart, up to task.notes=10; must be <= 10"
+    ]
+    for value in range(1, 11):
+        assert (table(value, melodies, alphabet) == table(10, melodies, alphabet)[:value]).all()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"eval_size": 200},
+        {"eval_size": 200, "score": "all"},
+        {"eval_size": 3, "hidden_size": 64, "cell": "lstm"},
+        {"eval_size": 100, "task": "adding"},
+        {"eval_size": 50, "task": "reverse"},
+    ],
+    ids=str,
+)
+def test_an_evaluation_takes_about_the_memory_that_is_said(fields):
+    one = trial(**{"hidden_size": 8, **fields})
+    value = 3000 if fields["eval_size"] > 3 else 10_000
+    weights = weights_of(one)
+    assert 0.9 < needed_bytes(one, value) / peak_of(lambda: at_lengths([one], [weights], [value])) < 4
+
+
+@pytest.mark.parametrize("value", [2 * 10**8, 10**12, 2**53])
+def test_a_length_that_fits_into_no_memory_is_refused_before_training(value, fresh):
+    store = fresh("store")
+    for trials in ([trial(**SMALL)], [trial(seed=seed, **SMALL) for seed in range(2)]):
+        with pytest.raises(BadInput) as refused:
+            run(store, trials, (5, value), memory_gb=2.0)
+        (line,) = refused.value.problems
+        assert re.fullmatch(
+            rf"eval\.lengths={value}: needs about \S+ GB for the evaluation of one trial; must be smaller", line
+        )
+    assert Reader(store).trials().empty
+
+
+def test_workers_that_evaluate_at_once_fit_into_the_memory():
+    trials = [trial(seed=seed, **SMALL) for seed in range(8)]
+    value = 10**6
+    needed = PROCESS_BYTES + needed_bytes(trials[0], value)
+    assert resources(trials, 4, 2.5 * needed / 1e9, None, [5, value]).workers == 2
+    assert resources(trials, 4, 2.5 * needed / 1e9, None, [5]).workers > 2
+
+
 # In a launch
+
+
+def broken(monkeypatch, value, seed=None):
+    """Evaluation at this length raises, where a trial with this seed is among those evaluated."""
+    whole = lengths._measured
+
+    def measured(task, trials, weights):
+        if task.delay == value and seed in (None, *(one.seed for one in trials)):
+            raise MemoryError(f"no room for {value}\nfor now")
+        return whole(task, trials, weights)
+
+    monkeypatch.setattr(lengths, "_measured", measured)
+
+
+LEFT_OUT = "eval.lengths={}: could not be evaluated, trials without it: {} (MemoryError: no room for {})"
+
+
+@pytest.mark.parametrize("stack_size", [1, 4])
+def test_an_evaluation_that_fails_changes_nothing_that_was_trained_and_is_told(stack_size, fresh, monkeypatch):
+    trials = [trial(seed=seed, **SMALL) for seed in range(4)]
+    plain, asked, whole = fresh("plain"), fresh("asked"), fresh("whole")
+    run(plain, trials, ())
+    run(whole, trials)
+    with monkeypatch.context() as patched:
+        broken(patched, 9)
+        outcome = run(asked, trials, stack_size=stack_size)
+    assert outcome.notes == [LEFT_OUT.format(9, 4, 9)]
+    assert (outcome.exit_status, outcome.statuses) == (0, {EXHAUSTED: 4})
+    assert columns(asked, lambda name: not name.startswith(AT_LENGTH)) == columns(plain)
+    assert lengths_in(Reader(asked).frame("tests")) == [3]
+    run(asked, trials)
+    assert columns(asked) == columns(whole), "the same command makes up for it"
+
+
+def test_a_trial_that_cannot_be_evaluated_costs_its_stack_mates_nothing(fresh, monkeypatch):
+    trials = [trial(seed=seed, **SMALL) for seed in range(4)]
+    broken(monkeypatch, 9, seed=2)
+    store = fresh("store")
+    outcome = run(store, trials, stack_size=4)
+    assert outcome.notes == [LEFT_OUT.format(9, 1, 9)]
+    frame = Reader(store).frame("tests")
+    assert set(frame.loc[frame["at_length/9/loss"].isna(), "seed"]) == {2}
+    assert frame["at_length/3/loss"].notna().all()
+
+
+def test_what_cannot_be_made_up_is_told_and_the_launch_goes_on(fresh, monkeypatch):
+    trials = [trial(seed=seed, delay=delay, **SMALL) for seed in range(2) for delay in (3, 5)]
+    store, whole = fresh("store"), fresh("whole")
+    run(whole, trials)
+    run(store, trials, ())
+    with monkeypatch.context() as patched:
+        broken(patched, 9)
+        assert run(store, trials, (9,)).notes == [LEFT_OUT.format(9, 4, 9)]
+        outcome = run(store, trials)
+    done = "eval.lengths: 4 finished before without them; evaluated now, from the stored weights"
+    assert (outcome.exit_status, outcome.notes) == (0, [done, LEFT_OUT.format(9, 4, 9)])
+    assert lengths_in(Reader(store).frame("tests")) == [3]
+    run(store, trials)
+    assert columns(store) == columns(whole)
+
+
+def test_a_trial_whose_worker_died_alone_is_trained_to_its_end_and_not_evaluated_again(fresh, monkeypatch):
+    """It may be the evaluation that ended it, for want of memory: a second death would be a failure."""
+    one = trial(**SMALL)
+    plain, store = fresh("plain"), fresh("store")
+    run(plain, [one], ())
+    take = Claims.take
+
+    def after_a_death(self, key):
+        taken = take(self, key)
+        if taken:
+            self.attempts[key] = [Attempt(1, "", "")]
+        return taken
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Claims, "take", after_a_death)
+        outcome = run(store, [one])
+    assert outcome.statuses == {EXHAUSTED: 1}
+    reason = "(its worker process died; the next launch tries it again)"
+    expected = [f"eval.lengths={value}: could not be evaluated, trials without it: 1 {reason}" for value in ASKED]
+    assert outcome.notes == expected
+    assert columns(store) == columns(plain)
 
 
 def test_it_changes_no_key_and_no_training_number(fresh):
@@ -182,10 +321,10 @@ def test_interrupted_while_it_makes_up_the_same_command_goes_on(fresh, monkeypat
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return at_lengths(*arguments)
+        return attempt(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr("rnnlab.make_up.at_lengths", interrupted)
+        patched.setattr("rnnlab.make_up.attempt", interrupted)
         assert run(late, trials).exit_status == 130
     assert run(late, trials).exit_status == 0
     assert columns(late) == columns(early)

@@ -46,6 +46,8 @@ class Task(Protocol):
     held_out(generator, size)    sequences for evaluation, where `sample` draws from a finite set that it must not touch
     ahead: int                   the most steps after its own that an output needs: lags down to -ahead; only a network
                                  that also reads backwards has them
+    by_heart: ClassVar[bool]     true where answers are learnt one by one: a larger dial asks for some that were never
+                                 shown, a smaller one for the first of them
     """
 
     version: ClassVar[int]  # rises when the numbers of an equal spec change

@@ -43,6 +43,7 @@ class Generate:
     version: ClassVar[int] = 1
     form: ClassVar[str] = ONE_TO_MANY
     dial: ClassVar[str] = "notes"
+    by_heart: ClassVar[bool] = True  # a shorter melody is the beginning of the same one
     symbolic: ClassVar[bool] = True
     notes: int = param(10, low=1)  # of a melody
     melodies: int = param(8, low=2)  # in the table: a multiple of `alphabet`
