@@ -65,7 +65,7 @@ def _most_at(groups: Sequence[Sequence[Trial]], value: int) -> int:
 
 
 def _too_long(value: int, count: int) -> str:
-    about = f"{count / 1e9:.2g}"
+    about = f"{count / 1e9:,.1f}"
     return f"eval.lengths={value}: needs about {about} GB for the evaluation of one trial; must be smaller"
 
 
