@@ -33,7 +33,14 @@ OPTIONS = [
 
 def mates(**shape) -> list[Trial]:
     """Five trials that differ in all that may differ within a stack."""
-    return [trial(**RAGGED | shape | free) for free in FREE]
+    return [trial(**RAGGED | shape | _suited(free, shape)) for free in FREE]
+
+
+def _suited(free: dict, shape: dict) -> dict:
+    """An antisymmetric cell makes nothing of the identity: it refuses it."""
+    if shape.get("cell") == "antisymmetric" and free.get("init") == "identity":
+        return free | {"init": "uniform"}
+    return free
 
 
 def optioned_mates(**shape) -> list[Trial]:
