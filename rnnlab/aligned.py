@@ -53,7 +53,12 @@ def granule(sequences: Tensor) -> int:
     """
     if torch.compiler.is_exporting():
         return ALIGNMENT
-    return ALIGNMENT // math.gcd(ALIGNMENT, sequences.shape[1] * sequences.shape[2])
+    return granule_of(sequences.shape[1] * sequences.shape[2])
+
+
+def granule_of(rows: int) -> int:
+    """The width in multiples of which so many rows fill a multiple of `ALIGNMENT`."""
+    return ALIGNMENT // math.gcd(ALIGNMENT, rows)
 
 
 def vectors(inputs: Tensor, size: int, empty: int | None = None) -> Tensor:

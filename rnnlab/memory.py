@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rnnlab.aligned import ALIGNMENT, aligned
+from rnnlab.aligned import ALIGNMENT, aligned, granule_of
 from rnnlab.cells import Cell
 from rnnlab.looped import saved_numbers
 from rnnlab.model import ENCODER, Layout, Part, all_parts, directions, shapes
@@ -106,7 +106,7 @@ class _Sizes:
         self.window = min(window or task.length, task.length)
         self.scored = min(self.window, len(range(task.length)[task.scored]))
         self.hidden = aligned(trial.model.hidden_size)
-        columns = max(2, _granule(self.scored * batch))
+        columns = max(2, granule_of(self.scored * batch))
         self.outputs = self._numbers(self.scored * math.ceil(task.output_size / columns) * columns)
         self.read = self._numbers(self.scored * ALIGNMENT) + 2 * self.outputs  # the constant of the bias, twice outputs
         borders = 0 if window is None else math.ceil(task.length / window)
@@ -152,7 +152,7 @@ class _Sizes:
 
     def _extended(self, steps: int) -> int:
         """One-hot vectors, or real inputs, with the bias's input and padding."""
-        granule = _granule(steps * self.batch)
+        granule = granule_of(steps * self.batch)
         return self._numbers(steps * math.ceil((self.trial.task.input_size + 1) / granule) * granule)
 
     def _shape(self, part: Part) -> dict[str, tuple[int, ...]]:
@@ -202,7 +202,7 @@ class _Sizes:
         states = unit + self._numbers(self.hidden)
         padding = weights if self.hidden != self.trial.model.hidden_size else 0
         return _Layer(
-            held=inputs + states + 2 * padding,
+            held=inputs + states + padding,
             forward=unit + copied,
             backward=unit * (3 if self.models > 1 else 1) + weights,
             given=copied or states,
@@ -221,11 +221,6 @@ class _Sizes:
             given=kept if use.mixed else emitted,
             evaluated=max(inputs + projecting, projected + emitted + max(emitted, mixed)) + turned,
         )
-
-
-def _granule(rows: int) -> int:
-    """As `aligned.granule`."""
-    return ALIGNMENT // math.gcd(ALIGNMENT, rows)
 
 
 class Footprint(NamedTuple):

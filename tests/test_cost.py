@@ -48,7 +48,7 @@ def train_two_steps(trials):
 def test_training_takes_the_memory_that_is_said(shape, width):
     trials = stack_of(shape, width)
     measured = peak_of(lambda: train_two_steps(trials))
-    assert memory.training_bytes(trials[0], width) == pytest.approx(measured, rel=0.1, abs=8192)
+    assert memory.training_bytes(trials[0], width) == pytest.approx(measured, rel=0.1)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -67,7 +67,7 @@ def test_weight_decay_and_nesterov_take_no_memory_beyond_that_of_the_update(opti
 def test_evaluating_takes_the_memory_that_is_said(shape, width):
     trials = stack_of(shape, width)
     measured = peak_of(lambda: Stack(trials).evaluate(range(width)))
-    assert memory.evaluation_bytes(trials[0], width) == pytest.approx(measured, rel=0.15, abs=8192)
+    assert memory.evaluation_bytes(trials[0], width) == pytest.approx(measured, rel=0.15, abs=4096)
 
 
 NETWORKS = {
@@ -81,17 +81,31 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("cell", registry()["cell"])
+def shape_of(network: str) -> dict:
+    task = {} if "task" in NETWORKS[network] else {"delay": 94}
+    return task | {"batch_size": 10, "eval_size": 20, "eval_every": 2, "hidden_size": 48} | NETWORKS[network]
+
+
+def goes(cell: str, network: str) -> bool:
+    """Some cells have no state to cut or to hand over."""
+    try:
+        trial(**shape_of(network), cell=cell)
+    except BadInput:
+        return False
+    return True
+
+
+PAIRS = [(cell, network) for cell in registry()["cell"] for network in NETWORKS if goes(cell, network)]
+
+
+def test_most_cells_go_with_all_networks():
+    assert len(PAIRS) >= len(registry()["cell"]) * len(NETWORKS) - 5
+
+
+@pytest.mark.parametrize(("cell", "network"), PAIRS)
 def test_the_memory_of_any_network_is_said_within_a_third(cell, network):
     """Of a stack of three; what a module makes while it is evaluated is only bounded."""
-    task = {"delay": 94} if "task" not in NETWORKS[network] else {}
-    shape = {"batch_size": 10, "eval_size": 20, "eval_every": 2, "hidden_size": 48, "cell": cell}
-    try:
-        trials = [trial(**task, **shape, **NETWORKS[network], seed=seed) for seed in range(3)]
-    except BadInput:  # of a network without a state to cut or to hand over
-        assert network in ("truncated", "encoder")
-        return
+    trials = [trial(**shape_of(network), cell=cell, seed=seed) for seed in range(3)]
     trained, evaluated = peak_of(lambda: train_two_steps(trials)), peak_of(lambda: Stack(trials).evaluate(range(3)))
     assert 0.8 < memory.training_bytes(trials[0], 3) / trained < 1.35
     least, largest = (0.6, 2.0) if hasattr(trials[0].cell, "module") else (0.8, 1.35)

@@ -221,7 +221,7 @@ def marked_values(
     inputs[..., 0] = values
     inputs[marked, columns, 1] = 1
     if steps is not None:
-        inputs[np.arange(length)[:, None] >= steps] = 0
+        inputs[~within(steps, length)] = 0
     return torch.from_numpy(inputs), values[marked, columns], steps
 
 
