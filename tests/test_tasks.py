@@ -278,12 +278,24 @@ def test_the_baselines_of_temporal_order_are_ln_4_and_ln_8(symbols, classes):
     assert (task.input_size, task.output_size, task.distance) == (6, classes, 89)
 
 
-@pytest.mark.parametrize("choice", [{}, {"delay": 100, "symbols": 10, "alphabet": 5, "patterns": "random"}])
-def test_noiseless_memorization_is_copy_memory_but_for_the_patterns(choice):
+@pytest.mark.parametrize(
+    ("choice", "sizes", "baseline"),
+    [
+        ({}, (15, 4, 3, 10), 5 * math.log(2) / 15),
+        ({"delay": 100, "symbols": 10, "alphabet": 5, "patterns": "random"}, (120, 7, 6, 110), math.log(5) / 12),
+        ({"delay": 100, "score": "recall"}, (110, 4, 3, 105), math.log(2)),
+    ],
+)
+def test_the_forms_of_noiseless_memorization_have_the_sizes_worked_by_hand(choice, sizes, baseline):
     task = NoiselessMemorization(**choice)
-    twin = Copy(task.delay, task.symbols, task.alphabet, task.score)
-    for member in ("length", "input_size", "output_size", "scored", "distance", "baseline"):
-        assert getattr(task, member) == getattr(twin, member)
+    assert (task.length, task.input_size, task.output_size, task.distance) == sizes
+    assert task.baseline == pytest.approx(baseline, rel=1e-12)
+
+
+def test_noiseless_memorization_with_random_patterns_is_copy_memory():
+    memorization = sample(NoiselessMemorization(delay=7, symbols=3, alphabet=4, patterns="random", score="recall"))
+    copy = sample(Copy(delay=7, symbols=3, alphabet=4, score="recall"))
+    assert all(torch.equal(one, other) for one, other in zip(memorization[:3], copy[:3], strict=True))
 
 
 @pytest.mark.parametrize(

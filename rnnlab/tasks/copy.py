@@ -92,7 +92,11 @@ class Copy:
         return self.symbols * math.log(self.alphabet) / steps
 
     def sample(self, generator: np.random.Generator, size: int) -> Batch:
-        shown = generator.integers(1, self.alphabet + 1, (self.symbols, size))
+        return self.showing(generator.integers(1, self.alphabet + 1, (self.symbols, size)))
+
+    def showing(self, shown: np.ndarray) -> Batch:
+        """The sequences that show these symbols (symbols, B), from 1 to alphabet."""
+        size = shown.shape[1]
         inputs = np.full((self.length, size), BLANK)
         inputs[: self.symbols] = shown
         inputs[self.marked] = self.alphabet + 1

@@ -16,26 +16,23 @@ the 20-bit memory task).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from rnnlab.tasks import MANY_TO_MANY, Batch, at_steps, cross_entropy, share_correct, symbols
+from rnnlab.tasks import MANY_TO_MANY, Batch
+from rnnlab.tasks.copy import SOLVED_ACCURACY, Copy
 from rnnlab.trial import Trial, param
 
-SOLVED_ACCURACY = 0.99  # share of recalled symbols that are right; Pascanu et al. 2013: under 1 % of sequences wrong
 MOST_PATTERNS = 4096  # in balanced batches: all are shuffled at each step
-BLANK = 0
 
 
 @dataclass(frozen=True)
 class NoiselessMemorization:
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 1  # rises with that of `Copy`, too
     form: ClassVar[str] = MANY_TO_MANY
     dial: ClassVar[str] = "delay"
     symbolic: ClassVar[bool] = True
@@ -53,69 +50,53 @@ class NoiselessMemorization:
             )
 
     @property
+    def copy(self) -> Copy:
+        """Copy memory of this size, its marker the cue: what differs is how a batch is filled, and nothing else."""
+        return Copy(self.delay, self.symbols, self.alphabet, self.score, variant="urnn")
+
+    @property
     def length(self) -> int:
-        return self.delay + 2 * self.symbols
+        return self.copy.length
 
     @property
     def input_size(self) -> int:
-        return self.alphabet + 2  # blank, symbols, cue
+        return self.copy.input_size
 
     @property
     def output_size(self) -> int:
-        return self.alphabet + 1  # blank, symbols
-
-    @property
-    def recall(self) -> slice:
-        return slice(self.length - self.symbols, self.length)
+        return self.copy.output_size
 
     @property
     def scored(self) -> slice:
-        return self.recall if self.score == "recall" else slice(0, self.length)
+        return self.copy.scored
 
     @property
     def distance(self) -> int:
-        return self.delay + self.symbols
+        return self.copy.distance
 
     @property
     def baseline(self) -> float:
-        """Blank until the cue, then a guess among the symbols: symbols ln(alphabet) / scored steps."""
-        steps = self.scored.stop - self.scored.start
-        return self.symbols * math.log(self.alphabet) / steps
+        return self.copy.baseline
 
     def sample(self, generator: np.random.Generator, size: int) -> Batch:
-        shown = self._patterns(generator, size)
-        inputs = np.full((self.length, size), BLANK)
-        inputs[: self.symbols] = shown
-        inputs[self.recall.start - 1] = self.alphabet + 1
-        targets = np.full((self.length, size), BLANK)
-        targets[self.recall] = shown
-        mask = torch.zeros(self.length, size, dtype=torch.bool)
-        mask[self.scored] = True
-        return Batch(symbols(inputs), symbols(targets), mask)
-
-    def _patterns(self, generator: np.random.Generator, size: int) -> np.ndarray:
-        """(symbols, B) with entries 1 to alphabet: the digits, in that base, of the number of a pattern."""
         if self.patterns == "random":
-            return generator.integers(1, self.alphabet + 1, (self.symbols, size))
+            return self.copy.sample(generator, size)
+        return self.copy.showing(self._balanced(generator, size))
+
+    def _balanced(self, generator: np.random.Generator, size: int) -> np.ndarray:
+        """(symbols, B) with entries 1 to alphabet: the digits, in that base, of the number of a pattern."""
         each = generator.permutation(self.alphabet**self.symbols)
         numbers = generator.permutation(each[np.arange(size) % len(each)])
         return 1 + numbers // self.alphabet ** np.arange(self.symbols)[:, None] % self.alphabet
 
     def lags(self, batch: Batch) -> Tensor:
-        size = batch.inputs.shape[1]
-        rows = torch.cartesian_prod(torch.arange(self.length)[self.recall], torch.arange(size))
-        return torch.cat([rows, torch.full((len(rows), 1), self.distance)], dim=1)
+        return self.copy.lags(batch)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return cross_entropy(outputs, batch)
+        return self.copy.loss(outputs, batch)
 
     def metrics(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        recall = slice(-self.symbols, None)
-        recalled = outputs[..., recall, :, :]
-        return {
-            "loss": cross_entropy(outputs, batch),
-            "accuracy": share_correct(recalled, at_steps(batch, recall)),
-        }
+        return self.copy.metrics(outputs, batch)
 
     def solved(self, metrics: Mapping[str, float]) -> bool:
         return metrics["accuracy"] >= SOLVED_ACCURACY

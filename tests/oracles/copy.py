@@ -1,6 +1,7 @@
 """Copy memory, recomputed from its inputs."""
 
 import math
+from typing import Any
 
 import torch
 from builders import variants
@@ -16,23 +17,26 @@ def numbers(inputs: Tensor) -> Tensor:
     return inputs.squeeze(-1).long() if inputs.is_floating_point() else inputs
 
 
-def oracle(task: Copy, inputs: Tensor) -> Tensor:
-    """The first symbols again, from the marker on: with it in exprnn and s4, else one step after it first shows."""
-    inputs = numbers(inputs)
-    marker = inputs == task.alphabet + 1
-    first = marker.int().argmax(0) + (task.variant not in ("exprnn", "s4"))
+def recalled(task: Any, inputs: Tensor, wait: int = 1) -> Tensor:
+    """(T, B) the first symbols again, from `wait` steps after the marker first shows."""
+    first = (inputs == task.alphabet + 1).int().argmax(0) + wait
     outputs = torch.zeros_like(inputs)
     for position, symbol in enumerate(inputs[: task.symbols]):
         outputs[first + position, torch.arange(inputs.shape[1])] = symbol
     return outputs
 
 
-def changed(task: Copy, inputs: Tensor) -> Tensor:
-    """Another symbol at each step, blanks included; the marker stays."""
+def oracle(task: Copy, inputs: Tensor) -> Tensor:
+    """From the marker on: with it in exprnn and s4, else one step after it first shows."""
+    return recalled(task, numbers(inputs), wait=0 if task.variant in ("exprnn", "s4") else 1)
+
+
+def changed(task: Any, inputs: Tensor) -> Tensor:
+    """Another symbol at each step, blanks and padding included; the marker stays."""
     return torch.where(inputs == task.alphabet + 1, inputs, inputs % task.alphabet + 1)
 
 
-def blind(task: Copy, batch: Batch) -> Tensor:
+def blind(task: Any, batch: Batch) -> Tensor:
     """Blank until the recall, then any symbol: log-probabilities from the time step alone."""
     outputs = torch.full((*batch.targets.shape, task.output_size), -math.inf)
     outputs[: -task.symbols, :, 0] = 0

@@ -1,39 +1,11 @@
-"""Noiseless memorisation, recomputed from its inputs."""
-
-import math
-
-import torch
-from torch import Tensor
+"""Noiseless memorisation, recomputed from its inputs: the symbols again, from one step after the cue on."""
 
 from oracles import Known
-from rnnlab.tasks import Batch
+from oracles.copy import blind, changed, recalled
 from rnnlab.tasks.noiseless_memorization import NoiselessMemorization
 
-
-def oracle(task: NoiselessMemorization, inputs: Tensor) -> Tensor:
-    """The first symbols again, from one step after the cue on."""
-    first = (inputs == task.alphabet + 1).int().argmax(0) + 1
-    outputs = torch.zeros_like(inputs)
-    for position, symbol in enumerate(inputs[: task.symbols]):
-        outputs[first + position, torch.arange(inputs.shape[1])] = symbol
-    return outputs
-
-
-def changed(task: NoiselessMemorization, inputs: Tensor) -> Tensor:
-    """Another symbol at each step, blanks included; the cue stays."""
-    return torch.where(inputs == task.alphabet + 1, inputs, inputs % task.alphabet + 1)
-
-
-def blind(task: NoiselessMemorization, batch: Batch) -> Tensor:
-    """Blank until the recall, then any symbol: log-probabilities from the time step alone."""
-    outputs = torch.full((*batch.targets.shape, task.output_size), -math.inf)
-    outputs[: -task.symbols, :, 0] = 0
-    outputs[-task.symbols :, :, 1:] = 0
-    return outputs
-
-
 KNOWN = Known(
-    oracle,
+    recalled,
     changed,
     blind,
     settings=[

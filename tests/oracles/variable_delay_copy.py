@@ -1,25 +1,12 @@
-"""Copy memory with a wait of its own for each sequence, recomputed from its inputs."""
+"""Variable-delay copy, recomputed from its inputs: the symbols again, from one step after the marker on."""
 
 import torch
 from torch import Tensor
 
 from oracles import Known, any_class
+from oracles.copy import changed, recalled
 from rnnlab.tasks import Batch
 from rnnlab.tasks.variable_delay_copy import VariableDelayCopy
-
-
-def oracle(task: VariableDelayCopy, inputs: Tensor) -> Tensor:
-    """The first symbols again, from one step after the marker on."""
-    first = (inputs == task.alphabet + 1).int().argmax(0) + 1
-    outputs = torch.zeros_like(inputs)
-    for position, symbol in enumerate(inputs[: task.symbols]):
-        outputs[first + position, torch.arange(inputs.shape[1])] = symbol
-    return outputs
-
-
-def changed(task: VariableDelayCopy, inputs: Tensor) -> Tensor:
-    """Another symbol at each step, blanks and padding included; the marker stays."""
-    return torch.where(inputs == task.alphabet + 1, inputs, inputs % task.alphabet + 1)
 
 
 def blind(task: VariableDelayCopy, batch: Batch) -> Tensor:
@@ -30,7 +17,7 @@ def blind(task: VariableDelayCopy, batch: Batch) -> Tensor:
 
 
 KNOWN = Known(
-    oracle,
+    recalled,
     changed,
     blind,
     settings=[
