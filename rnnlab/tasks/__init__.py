@@ -5,7 +5,7 @@ Shapes: T time, B sequences, O outputs, `...` any leading axes (a stack has one:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -209,10 +209,15 @@ def shortest_marked(length: int, lengths: str) -> int:
     return length if lengths == "equal" else -(-10 * length // 11)
 
 
-def marked_values(
-    generator: np.random.Generator, size: int, length: int, lengths: str, markers: str
-) -> tuple[Tensor, np.ndarray, np.ndarray | None]:
-    """Inputs (T, B, 2) of values in [0, 1) and markers, the two marked values (2, B), the lengths for `at_end`."""
+def marked_batch(
+    generator: np.random.Generator,
+    size: int,
+    length: int,
+    lengths: str,
+    markers: str,
+    answer: Callable[[np.ndarray], np.ndarray],
+) -> Batch:
+    """Values in [0, 1) and markers of two of them; asked for at the end is `answer` of these two, (2, B) -> (B,)."""
     values = generator.random((length, size), dtype=np.float32)
     steps = None if lengths == "equal" else generator.integers(shortest_marked(length, lengths), length + 1, size)
     marked = _marked_steps(generator, size, length if steps is None else steps, markers)
@@ -222,7 +227,8 @@ def marked_values(
     inputs[marked, columns, 1] = 1
     if steps is not None:
         inputs[~within(steps, length)] = 0
-    return torch.from_numpy(inputs), values[marked, columns], steps
+    targets, mask = at_end(answer(values[marked, columns])[:, None], length, steps)
+    return Batch(torch.from_numpy(inputs), targets, mask, None if steps is None else torch.from_numpy(steps))
 
 
 def _marked_steps(generator: np.random.Generator, size: int, length: int | np.ndarray, markers: str) -> np.ndarray:

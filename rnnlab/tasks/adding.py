@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from rnnlab.tasks import (
@@ -31,9 +30,8 @@ from rnnlab.tasks import (
     MANY_TO_ONE,
     MARKERS,
     Batch,
-    at_end,
     lags_from_end,
-    marked_values,
+    marked_batch,
     marking_refusals,
     mean_squared_error,
     shortest_marked,
@@ -86,9 +84,9 @@ class Adding:
         return self.scale**2 / 6
 
     def sample(self, generator: np.random.Generator, size: int) -> Batch:
-        inputs, values, lengths = marked_values(generator, size, self.length, self.lengths, self.markers)
-        targets, mask = at_end(self.scale * values.sum(0)[:, None], self.length, lengths)
-        return Batch(inputs, targets, mask, None if lengths is None else torch.from_numpy(lengths))
+        return marked_batch(
+            generator, size, self.length, self.lengths, self.markers, lambda values: self.scale * values.sum(0)
+        )
 
     def lags(self, batch: Batch) -> Tensor:
         return lags_from_end(batch.inputs[..., 1] == 1, batch)

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from rnnlab.tasks import (
@@ -29,9 +28,8 @@ from rnnlab.tasks import (
     MANY_TO_ONE,
     MARKERS,
     Batch,
-    at_end,
     lags_from_end,
-    marked_values,
+    marked_batch,
     marking_refusals,
     mean_squared_error,
     shortest_marked,
@@ -78,9 +76,7 @@ class Multiplication:
         return 7 / 144
 
     def sample(self, generator: np.random.Generator, size: int) -> Batch:
-        inputs, values, lengths = marked_values(generator, size, self.length, self.lengths, self.markers)
-        targets, mask = at_end(values.prod(0)[:, None], self.length, lengths)
-        return Batch(inputs, targets, mask, None if lengths is None else torch.from_numpy(lengths))
+        return marked_batch(generator, size, self.length, self.lengths, self.markers, lambda values: values.prod(0))
 
     def lags(self, batch: Batch) -> Tensor:
         return lags_from_end(batch.inputs[..., 1] == 1, batch)
