@@ -38,8 +38,9 @@ class Batch(NamedTuple):
 class Task(Protocol):
     """The contract that `tests/test_tasks.py` checks for every file in this folder.
 
-    Tasks are frozen dataclasses; their fields are the parameters that a sweep can vary. A task may have these members
-    beside those of the protocol:
+    Tasks are frozen dataclasses; their fields are the parameters that a sweep can vary. A member that no field decides
+    is an attribute of the class: a `ClassVar`, or a `staticmethod` made of a function below. A task may have these
+    members beside those of the protocol:
 
     padding: ClassVar[int]       the input symbol that fills up short sequences; a network sees a zero vector there
     source_length: int           of a task of the form SEQUENCE_TO_SEQUENCE: the decoder begins at this step

@@ -49,6 +49,8 @@ class Adding:
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "length"
     symbolic: ClassVar[bool] = False
+    input_size: ClassVar[int] = 2  # value, marker
+    output_size: ClassVar[int] = 1
     length: int = param(20, low=2)  # steps, of the longest sequence
     markers: str = param("halves", choices=MARKERS, absent="halves")
     target: str = param("sum", choices=("sum", "mean"), absent="sum")
@@ -56,14 +58,6 @@ class Adding:
 
     def refuses(self, trial: Trial) -> Iterator[str]:
         return marking_refusals(self.length, self.lengths, self.markers)
-
-    @property
-    def input_size(self) -> int:
-        return 2  # value, marker
-
-    @property
-    def output_size(self) -> int:
-        return 1
 
     @property
     def scale(self) -> float:
@@ -91,8 +85,7 @@ class Adding:
     def lags(self, batch: Batch) -> Tensor:
         return lags_from_end(batch.inputs[..., 1] == 1, batch)
 
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return mean_squared_error(outputs, batch)
+    loss = staticmethod(mean_squared_error)
 
     def metrics(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         return value_metrics(outputs, batch, TOLERANCE)

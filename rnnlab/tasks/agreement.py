@@ -51,6 +51,7 @@ class Agreement:
     dial: ClassVar[str] = "distance"
     symbolic: ClassVar[bool] = True
     padding: ClassVar[int] = 0
+    output_size: ClassVar[int] = 2  # singular, plural
     distance: int = param(10, low=PHRASE)  # words from the subject to the last word
     words: int = param(5, low=1)  # different words of each kind
     asks: str = param("verb", choices=("verb", "words"))  # where the number of the verb is asked for
@@ -66,10 +67,6 @@ class Agreement:
     @property
     def input_size(self) -> int:
         return 1 + len(KINDS) * self.words
-
-    @property
-    def output_size(self) -> int:
-        return 2  # singular, plural
 
     @property
     def scored(self) -> slice:
@@ -111,8 +108,7 @@ class Agreement:
         subjects = (batch.inputs != self.padding).sum(0)[sequences] - 1 - self.distance
         return torch.stack([times, sequences, times - subjects], dim=1)
 
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return cross_entropy(outputs, batch)
+    loss = staticmethod(cross_entropy)
 
     def metrics(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         numbers = (batch.inputs - 1) // self.words - SINGULAR  # of nouns; of other words below 0

@@ -36,6 +36,7 @@ class BitRecall:
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "delay"
     symbolic: ClassVar[bool] = True
+    output_size: ClassVar[int] = 2
     delay: int = param(10, low=1)  # steps from the last bit to the query: distractors
     bits: int = param(3, low=1)  # bits to hold
     distractors: int = param(2, low=1)  # different symbols of the wait
@@ -47,10 +48,6 @@ class BitRecall:
     @property
     def input_size(self) -> int:
         return 2 + self.distractors + self.bits  # 0, 1, distractors, queries
-
-    @property
-    def output_size(self) -> int:
-        return 2
 
     @property
     def scored(self) -> slice:
@@ -76,11 +73,8 @@ class BitRecall:
         asked = batch.inputs[-1] - (2 + self.distractors)
         return lags_from_end(torch.arange(self.length)[:, None] == asked, batch)
 
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return cross_entropy(outputs, batch)
-
-    def metrics(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        return class_metrics(outputs, batch)
+    loss = staticmethod(cross_entropy)
+    metrics = staticmethod(class_metrics)
 
     def solved(self, metrics: Mapping[str, float]) -> bool:
         return metrics["accuracy"] >= SOLVED_ACCURACY

@@ -60,6 +60,7 @@ class Digits:
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "wait"
     symbolic: ClassVar[bool] = False
+    output_size: ClassVar[int] = CLASSES
     wait: int = param(0, low=0)  # blank steps between the image and the answer
     order: str = param("rows", choices=("rows", "pixels", "permuted"))  # what one step shows
 
@@ -70,10 +71,6 @@ class Digits:
     @property
     def input_size(self) -> int:
         return 8 if self.order == "rows" else 1
-
-    @property
-    def output_size(self) -> int:
-        return CLASSES
 
     @property
     def scored(self) -> slice:
@@ -112,11 +109,8 @@ class Digits:
         needed[self.length - self.wait :] = False
         return lags_from_end(needed, batch)
 
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return cross_entropy(outputs, batch)
-
-    def metrics(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        return class_metrics(outputs, batch)
+    loss = staticmethod(cross_entropy)
+    metrics = staticmethod(class_metrics)
 
     def solved(self, metrics: Mapping[str, float]) -> bool:
         return metrics["accuracy"] >= SOLVED_ACCURACY

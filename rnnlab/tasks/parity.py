@@ -39,20 +39,14 @@ class Parity:
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "length"
     symbolic: ClassVar[bool] = True
+    input_size: ClassVar[int] = 2  # 0, 1
+    output_size: ClassVar[int] = 2  # even, odd
     length: int = param(5, low=2)  # bits of the longest string
     lengths: str = param("equal", choices=("equal", "varied"))
 
     def refuses(self, trial: Trial) -> Iterator[str]:
         if self.lengths == "varied" and self.length == SHORTEST:
             yield f"task.length={self.length}: must be >= {SHORTEST + 1} with task.lengths=varied"
-
-    @property
-    def input_size(self) -> int:
-        return 2  # 0, 1
-
-    @property
-    def output_size(self) -> int:
-        return 2  # even, odd
 
     @property
     def scored(self) -> slice:
@@ -80,11 +74,8 @@ class Parity:
         within = torch.arange(self.length)[:, None] < lengths
         return lags_from_end(within.expand_as(batch.inputs), batch)
 
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return cross_entropy(outputs, batch)
-
-    def metrics(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        return class_metrics(outputs, batch)
+    loss = staticmethod(cross_entropy)
+    metrics = staticmethod(class_metrics)
 
     def solved(self, metrics: Mapping[str, float]) -> bool:
         return metrics["accuracy"] >= SOLVED_ACCURACY

@@ -37,6 +37,7 @@ class RandomPermutation:
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "length"
     symbolic: ClassVar[bool] = True
+    output_size: ClassVar[int] = FIRST
     length: int = param(20, low=2)  # steps that are shown
     alphabet: int = param(100, low=3)  # different symbols, a and b among them
     between: str = param("permutation", choices=("permutation", "independent"))  # how distractors are drawn
@@ -49,10 +50,6 @@ class RandomPermutation:
     @property
     def input_size(self) -> int:
         return self.alphabet
-
-    @property
-    def output_size(self) -> int:
-        return FIRST
 
     @property
     def scored(self) -> slice:
@@ -83,11 +80,8 @@ class RandomPermutation:
         steps = torch.arange(self.length)[:, None]
         return lags_from_end((steps == 0).expand_as(batch.inputs), batch)
 
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return cross_entropy(outputs, batch)
-
-    def metrics(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        return class_metrics(outputs, batch)
+    loss = staticmethod(cross_entropy)
+    metrics = staticmethod(class_metrics)
 
     def solved(self, metrics: Mapping[str, float]) -> bool:
         return metrics["accuracy"] >= SOLVED_ACCURACY

@@ -101,11 +101,8 @@ class Reverse:
         sources = written if self.order == "copy" else (batch.inputs != BLANK).sum(0)[sequences] - 1 - written
         return torch.stack([times, sequences, times - sources], dim=1)
 
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return cross_entropy(outputs, batch)
-
-    def metrics(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        return class_metrics(outputs, batch)
+    loss = staticmethod(cross_entropy)
+    metrics = staticmethod(class_metrics)
 
     def solved(self, metrics: Mapping[str, float]) -> bool:
         return metrics["accuracy"] >= SOLVED_ACCURACY

@@ -43,6 +43,8 @@ class Sensor:
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "distance"
     symbolic: ClassVar[bool] = False
+    input_size: ClassVar[int] = 1
+    output_size: ClassVar[int] = len(CLASSES)
     distance: int = param(10, low=2)  # steps from u to the end
     period: int = param(8, low=4)  # steps from item to item; the first half of them, rounded down, is the item
     jitter: int = param(1, low=0)  # steps that an edge is late, at most
@@ -71,14 +73,6 @@ class Sensor:
     @property
     def length(self) -> int:
         return LEAD * self.period + self.half + self.distance
-
-    @property
-    def input_size(self) -> int:
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        return len(CLASSES)
 
     @property
     def scored(self) -> slice:
@@ -114,11 +108,8 @@ class Sensor:
         u = batch.mask.roll(-self.distance, 0)
         return lags_from_end(u | u.roll(self.gap, 0), batch)
 
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return cross_entropy(outputs, batch)
-
-    def metrics(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        return class_metrics(outputs, batch)
+    loss = staticmethod(cross_entropy)
+    metrics = staticmethod(class_metrics)
 
     def solved(self, metrics: Mapping[str, float]) -> bool:
         return metrics["accuracy"] >= SOLVED_ACCURACY

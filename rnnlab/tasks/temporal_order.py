@@ -36,12 +36,9 @@ class TemporalOrder:
     form: ClassVar[str] = MANY_TO_ONE
     dial: ClassVar[str] = "length"
     symbolic: ClassVar[bool] = True
+    input_size: ClassVar[int] = 2 + DISTRACTORS  # A, B, distractors
     length: int = param(20, low=10)  # steps
     symbols: int = param(2, low=2, high=3)  # symbols to remember
-
-    @property
-    def input_size(self) -> int:
-        return 2 + DISTRACTORS  # A, B, distractors
 
     @property
     def output_size(self) -> int:
@@ -72,11 +69,8 @@ class TemporalOrder:
     def lags(self, batch: Batch) -> Tensor:
         return lags_from_end(batch.inputs < 2, batch)
 
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return cross_entropy(outputs, batch)
-
-    def metrics(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        return class_metrics(outputs, batch)
+    loss = staticmethod(cross_entropy)
+    metrics = staticmethod(class_metrics)
 
     def solved(self, metrics: Mapping[str, float]) -> bool:
         return metrics["accuracy"] >= SOLVED_ACCURACY
