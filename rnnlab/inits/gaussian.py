@@ -1,10 +1,12 @@
 """Independent normal entries, scaled to the spectral radius asked for.
 
 For equal seeds the matrix is the same at every radius, up to its scale: comparisons along the radius are
-paired. Before scaling, the radius tends to 1 with H when the entries have variance 1/H (the circular law).
+paired. Before scaling, the radius tends to 1 with H when the entries have variance 1/H, no less by the circular law
+and no more by Geman's bound.
 
-Source: Ginibre 1965, "Statistical ensembles of complex, quaternion, and real matrices"; scaling to a set spectral
-radius as in Jaeger 2001, "The echo state approach to analysing and training recurrent neural networks".
+Source: Ginibre 1965, "Statistical ensembles of complex, quaternion, and real matrices"; Geman 1986, "The spectral
+radius of large random matrices", Annals of Probability; scaling to a set spectral radius as in Jaeger 2001,
+"The echo state approach to analysing and training recurrent neural networks".
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Independent uniform entries, as PyTorch's recurrent layers start with, scaled to the spectral radius asked for.
 
-PyTorch draws from U(-1/sqrt(H), 1/sqrt(H)): a variance of 1/(3 H), so that by the circular law the radius of its matrix
-tends to 1/sqrt(3) = 0.577 with H. That radius is the default here, and PyTorch's bounds are then met but for the
-fluctuations of the unscaled radius, some percent at H = 100. The factor 1/sqrt(H) itself drops out in the scaling.
+PyTorch draws from U(-1/sqrt(H), 1/sqrt(H)): a variance of 1/(3 H), so that the radius of its matrix tends to
+1/sqrt(3) = 0.577 with H, no less by the circular law and no more by Geman's bound. That radius is the default here, and
+PyTorch's bounds are then met but for the fluctuations of the unscaled radius, some percent at H = 100. The factor
+1/sqrt(H) itself drops out in the scaling.
 
 Source: `torch.nn.RNN` (the bounds); Tao, Vu, Krishnapur 2010, "Random matrices: universality of ESDs and the circular
-law" (entries that are not normal).
+law" (entries that are not normal); Geman 1986, "The spectral radius of large random matrices", Annals of Probability.
 """
 
 from __future__ import annotations
