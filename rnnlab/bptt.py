@@ -53,12 +53,12 @@ def _truncated(
     """
     steps = range(batch.inputs.shape[1])[trial.task.scored]
     windows = _windows(steps.stop, window)
-    begun: list[States | None] = []
+    begun: list[States | None] = []  # only where they are computed again
     pieces: list[Tensor] = []
     states: States | None = None
     with torch.no_grad():
         for span in windows:
-            begun.append(states)
+            begun.append(states if span.stop > steps.start else None)
             values, states = _run_window(trial, leaves, batch, dropout, span, steps, states)
             pieces.append(values)
     outputs = torch.cat(pieces, dim=1).requires_grad_()

@@ -34,7 +34,8 @@ def training_bytes(trial: Trial, width: int) -> int:
     """The peak of the tensors of a stack of `width` such trials while it trains."""
     rows = _Rows(trial, width)
     sizes = _Sizes(trial, trial.train.batch_size, width, trial.train.truncation)
-    return rows.held + sizes.data + max(sizes.training(), rows.update + sizes.outputs - sizes.data)
+    summed = 0 if trial.train.truncation is None else 2 * rows.row  # over windows: the sum, and what is added to it
+    return rows.held + sizes.data + max(summed + sizes.training(), rows.update + sizes.outputs - sizes.data)
 
 
 def evaluation_bytes(trial: Trial, width: int) -> int:
@@ -104,12 +105,13 @@ class _Sizes:
         one = task.sample(generator(0, "cost"), 1)
         self.data = models * batch * sum(field.nbytes for field in one if field is not None)
         self.window = min(window or task.length, task.length)
-        self.scored = min(self.window, len(range(task.length)[task.scored]))
+        asked = len(range(task.length)[task.scored])
+        self.scored = min(self.window, asked)
         self.hidden = aligned(trial.model.hidden_size)
         columns = max(2, granule_of(self.scored * batch))
         self.outputs = self._numbers(self.scored * math.ceil(task.output_size / columns) * columns)
         self.read = self._numbers(self.scored * ALIGNMENT) + 2 * self.outputs  # the constant of the bias, twice outputs
-        borders = 0 if window is None else math.ceil(task.length / window)
+        borders = 0 if window is None else math.ceil(asked / window)
         self.borders = borders * trial.model.layers * self._numbers(self.hidden)
         parts = sorted(all_parts(trial), key=lambda part: not part.prefix.startswith(ENCODER))
         self.layers = [self._layer(part) for part in parts]

@@ -76,6 +76,7 @@ NETWORKS = {
     "deep": {"layers": 2},
     "bidirectional": {"bidirectional": True},
     "truncated": {"truncation": 20},
+    "cut often": {"truncation": 2},
     "embedded": {"embedding_size": 200},
     "blanked": {"layers": 3, "dropout": 0.5},
     "encoder": {"task": "reverse", "symbols": 40, "layers": 2, "embedding_size": 16},
@@ -100,7 +101,7 @@ PAIRS = [(cell, network) for cell in registry()["cell"] for network in NETWORKS 
 
 
 def test_most_cells_go_with_all_networks():
-    assert len(PAIRS) >= len(registry()["cell"]) * len(NETWORKS) - 5
+    assert len(PAIRS) >= len(registry()["cell"]) * len(NETWORKS) - 7
 
 
 @pytest.mark.parametrize(("cell", "network"), PAIRS)

@@ -194,6 +194,16 @@ def test_the_caption_of_truncation_counts_what_was_solved_within_and_beyond_the_
     assert "at the distances of the latter the full window solves 100 %" in told
 
 
+def test_the_caption_of_truncation_tells_how_far_each_window_reaches():
+    trials = sweep(task="copy", delay=[2, 6, 13], truncation=[5, 10, None], seed=range(4))  # distances 5, 9 and 16
+    frame = with_status(frame_of(trials), EXHAUSTED)
+    near, window = frame["distance"] <= 9, frame["train.truncation"]
+    frame = with_status(frame, SOLVED, ((window == 10) & near) | window.isna())
+    told = truncation.caption(frame)
+    expected = "copy memory: < 5 with window 5, 12 with window 10 and > 16 with the full window."
+    assert f"Half of the seeds solve the task up to a distance of, {expected}" in told  # 12: the middle of 9 and 16
+
+
 # Capacity
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from reports import captions, distances, lines, panels, style, words
-from rnnlab.analysis import CONFIDENCE, INTERVAL, success_rate
+from rnnlab.analysis import BELOW, CONFIDENCE, INTERVAL, UNKNOWN, horizon, success_rate
 from rnnlab.record import RESULTS, SOLVED
 
 WINDOW, BYTES = "train.truncation", "train_bytes"
@@ -123,12 +123,37 @@ def caption(frame: pd.DataFrame) -> str:
     )
     told = captions.protocols(blanked, [*facets, WINDOW, "distance"])
     found = [_finding(str(task), rows) for task, rows in frame.groupby("task")]
-    return " ".join([shown, *_of_memory(frame), *told, *filter(None, found), *captions.account(frame)])
+    reached = _horizons(blanked, facets)
+    return " ".join([shown, *_of_memory(frame), *told, *filter(None, found), *reached, *captions.account(frame)])
 
 
 def _of_memory(frame: pd.DataFrame) -> Iterator[str]:
     if BYTES in frame and frame[BYTES].notna().any():
         yield "Right: the memory that training of one model takes, a grey line for each distance d."
+
+
+def _horizons(blanked: pd.DataFrame, facets: Sequence[str]) -> Iterator[str]:
+    """For each panel the distance at which half of the seeds solve the task, by window."""
+    found = horizon(blanked, [*facets, WINDOW])
+    known = found[(found["outside"] != UNKNOWN) & (found["distances"] > 1)]
+    if known.empty:
+        return
+    told = []
+    titles = [title.replace("\n", " ") for title in panels.titles(known[list(facets)].drop_duplicates())]
+    for title, (_, rows) in zip(titles, known.groupby(list(facets), dropna=False), strict=True):
+        reach = [
+            f"{_reach(row)} with {'the full window' if np.isnan(row[WINDOW]) else f'window {words.value(row[WINDOW])}'}"
+            for _, row in rows.iterrows()
+        ]
+        told.append(f"{title}: {words.listed(reach)}")
+    yield f"Half of the seeds solve the task up to a distance of, {'; '.join(told)}."
+
+
+def _reach(row: pd.Series) -> str:
+    """A horizon in words: a number of steps, or the end of the distances tested that it lies beyond."""
+    if row["outside"]:
+        return f"{row['outside']} {words.value(row['nearest' if row['outside'] == BELOW else 'farthest'])}"
+    return f"{row['horizon']:.0f}"
 
 
 def _finding(task: str, rows: pd.DataFrame) -> str:
