@@ -243,11 +243,11 @@ def _from_behind(
     At step 0 it has read the whole sequence: this is what a single output for the whole sequence needs, not the output
     at the last step, which has read the last input alone.
     """
-    output, _ = layer(trial, parameters, part, _reversed(values, lengths), raw, ALL)
-    return _reversed(output, lengths)
+    output, _ = layer(trial, parameters, part, turned(values, lengths), raw, ALL)
+    return turned(output, lengths)
 
 
-def _reversed(values: Tensor, lengths: Tensor | None) -> Tensor:
+def turned(values: Tensor, lengths: Tensor | None) -> Tensor:
     """Each sequence (M, T, B, ...) from its end to its beginning; the padding after it stays where it is."""
     if lengths is None:
         return values.flip(1)

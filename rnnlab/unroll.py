@@ -48,16 +48,22 @@ def unroll_by_steps(
     cell: Cell, projected: Tensor, state: State, weights: Weights, keep: slice = ALL, active: Tensor | None = None
 ) -> tuple[Tensor, State]:
     """As `unroll`: one `cell.advance` after another, the gradient by autograd."""
-    gains = tuple(gain.unsqueeze(1) for gain in weights.gains)
     states = []
     for t, step_input in enumerate(projected.unbind(1)):
-        after, _ = cell.advance(_fed(cell, step_input, state, weights.recurrent, weights.recurrent_bias), state, gains)
+        after = step(cell, step_input, state, weights)
         if active is not None:
             running = active[:, t].unsqueeze(-1)
             after = tuple(torch.where(running, new, old) for new, old in zip(after, state, strict=True))
         state = after
-        states.append(_emitted(cell, state))
+        states.append(emitted(cell, state))
     return torch.stack(states, dim=1)[:, keep], state
+
+
+def step(cell: Cell, step_input: Tensor, state: State, weights: Weights) -> State:
+    """The state after one step; step_input: (M, B, G), the projected input."""
+    gains = tuple(gain.unsqueeze(1) for gain in weights.gains)
+    fed = _fed(cell, step_input, state, weights.recurrent, weights.recurrent_bias)
+    return cell.advance(fed, state, gains)[0]
 
 
 def _fed(
@@ -80,7 +86,8 @@ def _read(state: Sequence[Tensor], recurrent: Tensor) -> Tensor:
     return state[0] if count == 1 else torch.cat(tuple(state[:count]), dim=-1)
 
 
-def _emitted(cell: Cell, state: State) -> Tensor:
+def emitted(cell: Cell, state: State) -> Tensor:
+    """What of a state goes to the layer's output: all its tensors side by side where the cell has `emit`."""
     return torch.cat(state, dim=-1) if hasattr(cell, "emit") else state[0]
 
 
@@ -103,7 +110,7 @@ class _Unroll(torch.autograd.Function):
         *given: Tensor,
     ) -> tuple[Tensor, ...]:
         state, gains = given[:count], given[count:]
-        states, kept, emitted = [state], [], []
+        states, kept, outputs = [state], [], []
         steps = range(projected.shape[1])
         wanted = set(steps[keep])
         training = any(ctx.needs_input_grad)
@@ -117,14 +124,14 @@ class _Unroll(torch.autograd.Function):
                 states.append(state)
                 kept.append(remembered)
             if t in wanted:
-                emitted.append(_emitted(cell, state))
+                outputs.append(emitted(cell, state))
         if training:
             ctx.cell, ctx.kept_steps, ctx.active, ctx.with_bias = cell, steps[keep], active, recurrent_bias is not None
             ctx.steps, ctx.gains = len(steps), len(gains)
             # Saved so and not as attributes: each layer's go as soon as its gradient is known
             ctx.save_for_backward(recurrent, *gains, *(value for step in [*states, *kept] for value in step))
-        nothing = projected.new_empty(*projected.shape[:1], 0, *_emitted(cell, state).shape[1:])
-        return torch.stack(emitted, dim=1) if emitted else nothing, *state
+        nothing = projected.new_empty(*projected.shape[:1], 0, *emitted(cell, state).shape[1:])
+        return torch.stack(outputs, dim=1) if outputs else nothing, *state
 
     @staticmethod
     @once_differentiable
