@@ -9,7 +9,7 @@ Shapes: M models, T time, B sequences, H hidden units, K scored steps, O outputs
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,9 +32,8 @@ class Trajectory:
     cell: Cell
     weights: Weights  # padded to multiples of `aligned.ALIGNMENT`, as all that follows
     projected: Tensor  # (M, T, B, G) projected inputs
-    states: Sequence[
-        Tensor
-    ]  # T + 1, the one before the first step first; (M, B, n x padded H) each, its n tensors joined
+    states: Sequence[Tensor]  # T + 1 of (M, B, n x padded H), its n tensors joined; first the one before any step
+    hidden: int  # H
     active: Tensor | None = None  # (M, T, B) false where a sequence has ended: its state stays as it is
     begin: int = 0  # the time step of the sequence at which the layer starts: a decoder begins after the source
 
@@ -45,6 +44,17 @@ class Trajectory:
     def split(self, joined: Tensor) -> State:
         """The n tensors of a state."""
         return tuple(joined.chunk(self.cell.states, dim=-1))
+
+    @property
+    def coordinates(self) -> Tensor:
+        """(n H,) the places in a joined state that are no padding."""
+        width = self.states[0].shape[-1]
+        return torch.arange(width).unflatten(0, (self.cell.states, -1))[:, : self.hidden].flatten()
+
+    def detached(self) -> Trajectory:
+        """The same without what gradients need."""
+        states = [state.detach() for state in self.states]
+        return replace(self, states=states, projected=self.projected.detach(), weights=_detached(self.weights))
 
 
 def trajectories(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> tuple[list[Trajectory], Tensor]:
@@ -68,6 +78,15 @@ def trajectories(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -
         inputs, scored, lengths = inputs[:, begin:], slice(scored.start - begin, scored.stop - begin), None
     paths, values = _run(trial, parameters, inputs, lengths, start, begin=begin, keep=scored)
     return found + paths, read_out(trial, parameters, values)
+
+
+def _detached(weights: Weights) -> Weights:
+    def bare(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values.detach()
+
+    gains = tuple(gain.detach() for gain in weights.gains)
+    inputs, bias = weights.inputs.detach(), weights.bias.detach()
+    return Weights(inputs, bias, bare(weights.recurrent), bare(weights.recurrent_bias), gains)
 
 
 def _run(
@@ -116,9 +135,8 @@ def _layer(
     if lengths is not None:
         active = torch.arange(projected.shape[1])[None, :, None] < lengths.unsqueeze(1)
     before = start[part.level] if start is not None and not part.backward else at_rest(trial, projected)
-    path = Trajectory(
-        part, trial.cell, weights, projected, [*_joined(trial.cell, before, weights, projected, active)], active, begin
-    )
+    states = [*_joined(trial.cell, before, weights, projected, active)]
+    path = Trajectory(part, trial.cell, weights, projected, states, trial.model.hidden_size, active, begin)
     output = torch.stack([emitted(trial.cell, path.split(state)) for state in path.states[1:]], dim=1)
     emit = getattr(trial.cell, "emit", None)
     return path, emit(own, output, trial.model.hidden_size) if emit else output
