@@ -12,6 +12,7 @@ from oracles import known
 from stores import QUICK, command_line
 
 from rnnlab import engine, lengths, worker
+from rnnlab.claims import Attempt, Claims
 from rnnlab.cost import PROCESS_BYTES
 from rnnlab.forecast import resources
 from rnnlab.frame import MEASURED
@@ -21,7 +22,6 @@ from rnnlab.model import forward, shapes
 from rnnlab.record import AT_LENGTH, DIVERGED, EXHAUSTED, RUNNING, SOLVED
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
-from rnnlab.spool import Attempt, Claims
 from rnnlab.store import StoreSettings
 from rnnlab.store.reader import Reader
 from rnnlab.tasks import at_steps, stacked

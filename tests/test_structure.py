@@ -44,16 +44,18 @@ SEES = {
     "analysis": "record",
     "progress": "trial record sweep",
     "checkpoints": "record",
-    "spool": "trial record registry checkpoints",
-    "worker": "trial record registry sweep cost checkpoints spool train lengths provenance",
-    "processes": "spool worker",
-    "collector": "trial record tasks lengths model memory progress spool store",
-    "survey": "trial train sweep checkpoints provenance spool store stored recovery",
+    "claims": "",
+    "folder": "trial registry checkpoints claims",
+    "spool": "record checkpoints folder",
+    "worker": "trial record registry sweep cost checkpoints claims folder spool train lengths provenance",
+    "processes": "folder worker",
+    "collector": "trial record tasks lengths model memory progress folder spool store",
+    "survey": "trial train sweep checkpoints provenance store stored recovery",
     "forecast": "trial sweep lengths model memory cost calibrate processes collector store survey",
-    "recovery": "progress checkpoints spool store processes collector",
+    "recovery": "progress checkpoints folder store processes collector",
     "make_up": "trial record checkpoints lengths store stored",
     "engine": """
-        trial record lengths store make_up progress provenance spool processes collector recovery survey forecast
+        trial record lengths store make_up progress provenance folder processes collector recovery survey forecast
     """,
     "config_file": "trial",
     "overrides": "trial registry lengths engine store config_file",
@@ -62,8 +64,8 @@ SEES = {
     "launch": "trial record lengths engine store progress collector",
 }
 TOUCHING = """
-    provenance store stored make_up progress checkpoints spool worker calibrate processes collector recovery survey
-    forecast engine config_file overrides explain config launch
+    provenance store stored make_up progress checkpoints claims folder spool worker calibrate processes collector
+    recovery survey forecast engine config_file overrides explain config launch
 """
 PURE = SEES.keys() - set(TOUCHING.split())  # TOUCHING: the outside world
 OUTSIDE_TOOLS = {"hydra", "omegaconf", "mlflow", "seaborn", "matplotlib", "rich", "submitit"}
