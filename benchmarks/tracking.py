@@ -28,6 +28,7 @@ from pathlib import Path
 import torch
 
 from rnnlab import engine
+from rnnlab.build import build
 from rnnlab.collector import Collector, Outcome
 from rnnlab.folder import Folder, Work, new_folder
 from rnnlab.model import initial
@@ -38,7 +39,7 @@ from rnnlab.registry import registry
 from rnnlab.spool import SpoolWriter
 from rnnlab.store import StoreSettings, sqlite_place
 from rnnlab.store.writer import Writer
-from rnnlab.trial import Trial, build
+from rnnlab.trial import Trial
 
 RESULTS = Path(__file__).parent / "results" / "tracking.json"
 METRICS, POINTS = 8, 100

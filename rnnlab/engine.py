@@ -26,13 +26,15 @@ from rnnlab.processes import LAUNCHERS, Interrupts
 from rnnlab.progress import DISPLAYS, Display, print_table, tell
 from rnnlab.record import FAILED
 from rnnlab.recovery import abandoned, live, recover, tidy
+from rnnlab.refusal import BadInput, show
+from rnnlab.spec import param
 from rnnlab.store import StoreSettings, place_of
 from rnnlab.store.kinds import kind_of
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import describe
 from rnnlab.store.writer import StoreFailure, Writer
 from rnnlab.survey import MODES, Start, Survey
-from rnnlab.trial import BadInput, Trial, param, show
+from rnnlab.trial import Trial
 
 WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between looks at the trials that another launch trains
 MANY = 1000  # launches that come to their end while this one begins

@@ -28,10 +28,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from rnnlab.build import build
 from rnnlab.checkpoints import replace_synced, sync_folder
 from rnnlab.claims import DONE
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
-from rnnlab.trial import BadInput, Trial, build
+from rnnlab.trial import Trial
 
 VERSION = 1  # of the layout of a folder and its plan
 

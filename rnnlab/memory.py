@@ -22,8 +22,9 @@ from rnnlab.looped import saved_numbers
 from rnnlab.model import ENCODER, Layout, Part, all_parts, directions, shapes
 from rnnlab.optim import OPTIMIZERS
 from rnnlab.seeding import generator
+from rnnlab.spec import name_of
 from rnnlab.train import EVALUATION_ELEMENTS
-from rnnlab.trial import Trial, name_of
+from rnnlab.trial import Trial
 
 NUMBER = 4  # bytes of a float32
 EXPONENTIAL = 50  # matrices (H, H) that the exponential of one makes on its way back, measured

@@ -20,6 +20,7 @@ from rnnlab.frame import lengths as lengths_in
 from rnnlab.lengths import at_lengths, attempt, needed_bytes, refusals
 from rnnlab.model import forward, shapes
 from rnnlab.record import AT_LENGTH, DIVERGED, EXHAUSTED, RUNNING, SOLVED
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
 from rnnlab.store import StoreSettings
@@ -27,7 +28,6 @@ from rnnlab.store.reader import Reader
 from rnnlab.tasks import at_steps, stacked
 from rnnlab.tasks.generate import table
 from rnnlab.train import fit
-from rnnlab.trial import BadInput
 
 SMALL = {"max_steps": 6, "eval_every": 3, "eval_size": 7, "batch_size": 4, "hidden_size": 8}
 ASKED = (3, 9)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from rnnlab.trial import BadInput, param
+from rnnlab.refusal import BadInput
+from rnnlab.spec import param
 
 RUNS_FOLDER = Path(__file__).parents[2] / "runs"
 DEFAULT_PATH = RUNS_FOLDER / "rnnlab.db"

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rnnlab.refusal import show
 from rnnlab.store import NOTHING
-from rnnlab.trial import show
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

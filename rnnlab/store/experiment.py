@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rnnlab.refusal import BadInput
 from rnnlab.store import Place
 from rnnlab.store.client import insist
 from rnnlab.store.view import VIEW_TAG, view_state
-from rnnlab.trial import BadInput
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

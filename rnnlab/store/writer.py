@@ -17,6 +17,7 @@ import pandas as pd
 from filelock import FileLock
 
 from rnnlab.record import FAILED, RUNNING, Record
+from rnnlab.refusal import BadInput
 from rnnlab.store import (
     ATTEMPT_TAG,
     ERROR_TAG,
@@ -48,7 +49,7 @@ from rnnlab.store.experiment import experiment_id, set_view
 from rnnlab.store.kinds import kind_of
 from rnnlab.store.open_run import OpenRun, taken_over
 from rnnlab.store.reader import Reader
-from rnnlab.trial import BadInput, Trial, shape_key
+from rnnlab.trial import Trial, shape_key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
