@@ -1,7 +1,7 @@
 """Bytes of the tensors that are alive at once while a stack trains or is evaluated.
 
-Counted stage by stage, as `train.py`, `bptt.py`, `model.py` and `unroll.py` make and drop them; `tests/test_cost.py`
-compares with what torch allocates.
+Counted stage by stage, as `train.py`, `draws.py`, `bptt.py`, `model.py` and `unroll.py` make and drop them;
+`tests/test_cost.py` compares with what torch allocates.
 
 Shapes: M models, T time, B sequences, K scored steps, H hidden units, P parameters of one model.
 """
