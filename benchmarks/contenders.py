@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rnnlab.build import build
 from rnnlab.model import initial
 from rnnlab.processes import worker_environment
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
 from rnnlab.tasks import at_steps
 from rnnlab.train import Stack, one_thread
-from rnnlab.trial import Trial, build
+from rnnlab.trial import Trial
 
 CHUNK = 2  # training steps in one call of a stack: it must not evaluate while it is timed
 

@@ -28,16 +28,18 @@ from pathlib import Path
 import torch
 
 from rnnlab import engine
+from rnnlab.build import build
 from rnnlab.collector import Collector, Outcome
+from rnnlab.folder import Folder, Work, new_folder
 from rnnlab.model import initial
 from rnnlab.processes import cores
 from rnnlab.progress import Display
 from rnnlab.record import EXHAUSTED, RUNNING, Record
 from rnnlab.registry import registry
-from rnnlab.spool import Folder, SpoolWriter, Work, new_folder
+from rnnlab.spool import SpoolWriter
 from rnnlab.store import StoreSettings, sqlite_place
 from rnnlab.store.writer import Writer
-from rnnlab.trial import Trial, build
+from rnnlab.trial import Trial
 
 RESULTS = Path(__file__).parent / "results" / "tracking.json"
 METRICS, POINTS = 8, 100

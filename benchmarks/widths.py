@@ -37,11 +37,12 @@ from rich.table import Table
 import rnnlab.train
 from benchmarks.contenders import CHUNK, train
 from benchmarks.stack import QUIET, Run, by_turns, machine, positive, spent_by_others, spread
+from rnnlab.build import build
 from rnnlab.cost import stack_width
 from rnnlab.processes import worker_environment
 from rnnlab.registry import registry
 from rnnlab.train import Stack
-from rnnlab.trial import Trial, build
+from rnnlab.trial import Trial
 
 RESULTS = Path(__file__).parent / "results" / "widths.json"
 SYMBOLS = 3  # of copy memory: T = delay + 2 * SYMBOLS

@@ -17,11 +17,11 @@ import torch
 
 from rnnlab.checkpoints import Unusable, replace_synced
 from rnnlab.collector import run_name
+from rnnlab.refusal import BadInput, unknown_key
 from rnnlab.store import DEFAULT_PATH, Place, StoreSettings, place_of, settings_of_uri
 from rnnlab.store.reader import Reader
 from rnnlab.stored import final_weights, run_of, trial_of
 from rnnlab.streaming import exported
-from rnnlab.trial import BadInput, unknown_key
 
 KEYS = ("run", "out", "store.path", "store.uri")
 

@@ -18,9 +18,9 @@ from omegaconf import DictConfig
 from rnnlab import config, engine, overrides
 from rnnlab.explain import HYDRA_ERRORS, explain
 from rnnlab.launch import launch
+from rnnlab.refusal import BadInput
 from rnnlab.store import without_password
 from rnnlab.store.writer import StoreFailure
-from rnnlab.trial import BadInput
 
 EXPECTED = (BadInput, StoreFailure, *HYDRA_ERRORS)  # errors that a line explains; others are ours
 

@@ -17,10 +17,10 @@ import time
 import urllib.request
 from collections.abc import Mapping
 
+from rnnlab.refusal import BadInput, unknown_key
 from rnnlab.store import DEFAULT_PATH, SERVER, Place, StoreSettings, place_of, settings_of_uri
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import link
-from rnnlab.trial import BadInput, unknown_key
 
 HOST = "127.0.0.1"
 START_LIMIT = 60  # seconds until the server must answer

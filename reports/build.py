@@ -22,7 +22,7 @@ import pandas as pd
 from reports import page, style
 from reports.figures import check, in_order, meant_for, title
 from reports.files import folder_name, write
-from rnnlab.trial import BadInput, unknown_key
+from rnnlab.refusal import BadInput, unknown_key
 
 OUT = Path(__file__).parent / "out"
 KEYS = ("store.path", "store.uri", "out")

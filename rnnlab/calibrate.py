@@ -20,10 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from rnnlab.build import build
 from rnnlab.registry import registry
 from rnnlab.sweep import by_shape, work
 from rnnlab.train import Stack
-from rnnlab.trial import Trial, build, shape_key
+from rnnlab.trial import Trial, shape_key
 
 SHAPES = 6  # so many are measured at most
 SECONDS = 2.0  # about, for all of them

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rnnlab.folder import Folder
 from rnnlab.lengths import notes
 from rnnlab.memory import training_bytes
 from rnnlab.model import parameter_count
 from rnnlab.progress import Display
 from rnnlab.record import FAILED, Record
-from rnnlab.spool import Folder, SpoolReader
+from rnnlab.spool import SpoolReader
 from rnnlab.store.writer import HEARTBEAT_EVERY, Writer
 from rnnlab.tasks import label
 from rnnlab.trial import Trial

@@ -23,25 +23,15 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from rnnlab import overrides
+from rnnlab.build import EMPTY, build, build_part, conflicts
 from rnnlab.engine import EngineSettings
 from rnnlab.lengths import EvalSettings
 from rnnlab.overrides import DEFAULT_MEMBERS, LARGEST_SWEEP, SETTINGS, TRIAL_KEYS
+from rnnlab.refusal import BadInput, show, unknown_key
 from rnnlab.registry import registry
+from rnnlab.spec import build_spec
 from rnnlab.store import StoreSettings
-from rnnlab.trial import (
-    EMPTY,
-    KINDS,
-    SECTIONS,
-    BadInput,
-    Trial,
-    build,
-    build_part,
-    build_spec,
-    conflicts,
-    ignored_in,
-    show,
-    unknown_key,
-)
+from rnnlab.trial import KINDS, SECTIONS, Trial, ignored_in
 
 CHECKOUT = Path(__file__).parents[1]
 ADHOC = "adhoc"  # the MLflow experiment of trials that no experiment file names

@@ -10,7 +10,9 @@ from typing import Any
 from omegaconf import OmegaConf
 from yaml import MarkedYAMLError, YAMLError
 
-from rnnlab.trial import EMPTY, KINDS, show, unknown_key
+from rnnlab.build import EMPTY
+from rnnlab.refusal import show, unknown_key
+from rnnlab.trial import KINDS
 
 SECTIONS = (*(key for key in EMPTY if key != "seed"), "store", "engine", "eval")  # keys that hold keys
 TOP = ("defaults", *EMPTY, "store", "engine", "eval", "hydra")  # of an experiment file

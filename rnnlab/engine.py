@@ -1,6 +1,6 @@
 """Execute a plan: workers train, this process writes what they report to the store and shows it.
 
-A launcher (`rnnlab.processes`) does nothing but keep workers at work on the launch's folder (`rnnlab.spool`).
+A launcher (`rnnlab.processes`) does nothing but keep workers at work on the launch's folder (`rnnlab.folder`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from rnnlab import provenance
 from rnnlab.collector import Collector, Outcome
+from rnnlab.folder import Folder, Work, new_folder
 from rnnlab.forecast import Forecast, Resources, counted, resources
 from rnnlab.lengths import refusals
 from rnnlab.make_up import Lacking, lacking, make_up
@@ -25,14 +26,15 @@ from rnnlab.processes import LAUNCHERS, Interrupts
 from rnnlab.progress import DISPLAYS, Display, print_table, tell
 from rnnlab.record import FAILED
 from rnnlab.recovery import abandoned, live, recover, tidy
-from rnnlab.spool import Folder, Work, new_folder
+from rnnlab.refusal import BadInput, show
+from rnnlab.spec import param
 from rnnlab.store import StoreSettings, place_of
 from rnnlab.store.kinds import kind_of
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import describe
 from rnnlab.store.writer import StoreFailure, Writer
 from rnnlab.survey import MODES, Start, Survey
-from rnnlab.trial import BadInput, Trial, param, show
+from rnnlab.trial import Trial
 
 WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between looks at the trials that another launch trains
 MANY = 1000  # launches that come to their end while this one begins

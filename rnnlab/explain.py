@@ -10,9 +10,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from rnnlab.overrides import Chosen, allowed_at, names_of, unknown
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.store import KEYS
-from rnnlab.trial import KINDS, BadInput
+from rnnlab.trial import KINDS
 
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
 

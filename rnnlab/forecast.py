@@ -14,10 +14,11 @@ from rnnlab.lengths import needed_bytes
 from rnnlab.memory import peak_bytes
 from rnnlab.model import parameter_count
 from rnnlab.processes import cores, free_memory, worker_environment
+from rnnlab.refusal import BadInput
 from rnnlab.store import Place
 from rnnlab.survey import Start, Survey
 from rnnlab.sweep import by_shape, work
-from rnnlab.trial import BadInput, Trial, shape_key
+from rnnlab.trial import Trial, shape_key
 
 FREE_SHARE = 0.8  # of the memory that is free, for the workers
 SLOWEST = 1e9  # multiplications of a recurrence that a worker does in a second, in the smallest networks

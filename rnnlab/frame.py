@@ -12,7 +12,8 @@ import dataclasses
 import pandas as pd
 
 from rnnlab.record import AT_LENGTH, STATUSES
-from rnnlab.trial import BadInput, Model, Train
+from rnnlab.refusal import BadInput
+from rnnlab.trial import Model, Train
 
 TEXT = ("run_id", "run_name", "experiment", "key", "status", "numerics", "host", "pid", "task", "cell", "init")
 # What differs from launch to launch; all other columns are the same, to the bit, however often a sweep is interrupted.

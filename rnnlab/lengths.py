@@ -18,13 +18,16 @@ import torch
 from torch import Tensor
 
 from rnnlab.aligned import aligned
+from rnnlab.build import conflicts
+from rnnlab.draws import held_out
 from rnnlab.memory import NUMBER, width_of_step
 from rnnlab.model import forward, shapes
 from rnnlab.record import at_length
 from rnnlab.seeding import generator
+from rnnlab.spec import build_spec, name_of, param
 from rnnlab.tasks import Batch, Task, at_steps
-from rnnlab.train import held_out, one_thread
-from rnnlab.trial import Trial, build_spec, conflicts, name_of, param
+from rnnlab.train import one_thread
+from rnnlab.trial import Trial
 
 # At most so many hidden values (models x time x sequences x units) at once, unless one sequence alone has more: a
 # worker has no more memory for long sequences than it needs for those it trains on.

@@ -1,7 +1,7 @@
 """Bytes of the tensors that are alive at once while a stack trains or is evaluated.
 
-Counted stage by stage, as `train.py`, `bptt.py`, `model.py` and `unroll.py` make and drop them; `tests/test_cost.py`
-compares with what torch allocates.
+Counted stage by stage, as `train.py`, `draws.py`, `bptt.py`, `model.py` and `unroll.py` make and drop them;
+`tests/test_cost.py` compares with what torch allocates.
 
 Shapes: M models, T time, B sequences, K scored steps, H hidden units, P parameters of one model.
 """
@@ -22,8 +22,9 @@ from rnnlab.looped import saved_numbers
 from rnnlab.model import ENCODER, Layout, Part, all_parts, directions, shapes
 from rnnlab.optim import OPTIMIZERS
 from rnnlab.seeding import generator
+from rnnlab.spec import name_of
 from rnnlab.train import EVALUATION_ELEMENTS
-from rnnlab.trial import Trial, name_of
+from rnnlab.trial import Trial
 
 NUMBER = 4  # bytes of a float32
 EXPONENTIAL = 50  # matrices (H, H) that the exponential of one makes on its way back, measured

@@ -17,12 +17,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString, Sweep
 from hydra.errors import OverrideParseException
 
+from rnnlab.build import EMPTY, build_part
 from rnnlab.config_file import wrong_file
 from rnnlab.engine import EngineSettings
 from rnnlab.lengths import EvalSettings
+from rnnlab.refusal import BadInput, show, unknown_key
 from rnnlab.registry import registry
+from rnnlab.spec import build_spec, requirement
 from rnnlab.store import KEYS, StoreSettings
-from rnnlab.trial import EMPTY, KINDS, BadInput, Model, Train, build_part, build_spec, requirement, show, unknown_key
+from rnnlab.trial import KINDS, Model, Train
 
 CONF = Path(__file__).parents[1] / "conf"
 LARGEST_SWEEP = 10**6  # cells; more is a slip of the pen

@@ -19,7 +19,7 @@ from typing import Any
 import submitit
 
 from rnnlab import worker
-from rnnlab.spool import Folder
+from rnnlab.folder import Folder
 
 POLL = 0.1  # seconds between looks at the workers
 GRACE = 60.0  # seconds that workers have to reach a chunk border, where nobody is there to wait for it

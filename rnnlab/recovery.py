@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rnnlab.checkpoints import Checkpoints
 from rnnlab.collector import Collector, Outcome
+from rnnlab.folder import Folder, Work
 from rnnlab.processes import end
 from rnnlab.progress import Display
-from rnnlab.spool import Folder, Work
 from rnnlab.store import StoreSettings
 from rnnlab.store.writer import Writer
 

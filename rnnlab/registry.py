@@ -9,7 +9,7 @@ from types import ModuleType
 import rnnlab.cells
 import rnnlab.inits
 import rnnlab.tasks
-from rnnlab.trial import Registry
+from rnnlab.build import Registry
 
 FOLDERS = {"task": rnnlab.tasks, "cell": rnnlab.cells, "init": rnnlab.inits}
 

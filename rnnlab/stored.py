@@ -10,14 +10,16 @@ from typing import Any
 
 from torch import Tensor
 
+from rnnlab.build import build
 from rnnlab.checkpoints import Unusable, read
 from rnnlab.model import shapes
 from rnnlab.record import RESULTS
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.store import NOTHING
 from rnnlab.store.reader import Reader
 from rnnlab.store.runs import Row
-from rnnlab.trial import KINDS, SECTIONS, BadInput, Model, Train, Trial, build
+from rnnlab.trial import KINDS, SECTIONS, Model, Train, Trial
 
 FINAL = "weights/final.safetensors"  # artifact of a run that ended; of an exhausted one, a whole checkpoint
 

@@ -21,8 +21,10 @@ from torch.utils import _pytree as pytree
 from rnnlab.aligned import affine, padded_blocks, project, vectors, without_padding
 from rnnlab.cells import State, Weights
 from rnnlab.model import Part, embed, parts, read_out, shapes
+from rnnlab.refusal import BadInput
+from rnnlab.spec import name_of
 from rnnlab.tasks import SEQUENCE_TO_SEQUENCE
-from rnnlab.trial import BadInput, Trial, name_of
+from rnnlab.trial import Trial
 from rnnlab.unroll import unroll_by_steps
 
 EXAMPLE = 2  # sequences with which a program is traced: 1 would be taken for a constant

@@ -9,26 +9,21 @@ on in any other stack as if nothing had happened. No input or output, no clock, 
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.aligned import padded_blocks
 from rnnlab.bptt import gradients
+from rnnlab.draws import Stream, dropout_factors, held_out, training_batch
 from rnnlab.model import Layout, forward, initial, shapes
 from rnnlab.optim import OPTIMIZERS, clip_, rates, scheduled
-from rnnlab.record import DIVERGED, EXHAUSTED, RUNNING, SOLVED, Checkpoint, Record
-from rnnlab.seeding import generator
-from rnnlab.tasks import Batch, Task, at_steps, chosen, stacked
+from rnnlab.record import DIVERGED, EXHAUSTED, RUNNING, Checkpoint, Record
+from rnnlab.slot import COURSE, Slot
+from rnnlab.tasks import Task, at_steps
 from rnnlab.trial import Trial, shape_key
 
-COURSE = ("step", "passed", "first_passage", "losses", "norms", "clipped")  # of a slot, in its checkpoint
 EVALUATION_ELEMENTS = 2**24  # at most so many hidden values (models x time x sequences x units) at once
 
 Refill = Callable[[int], Sequence[Trial]]  # free places -> trials of the same shape that take them
@@ -59,64 +54,6 @@ def chunks(stack: Stack, refill: Refill = lambda free: ()) -> Iterator[list[Reco
             yield diverged + stack.evaluate([i for i, slot in enumerate(stack.slots) if slot.step == slot.border])
         else:
             return
-
-
-@dataclass
-class Slot:
-    """The course of one trial in a stack: what is not a tensor."""
-
-    trial: Trial
-    step: int = 0  # training steps done
-    border: int = 0  # the step of the next evaluation; where that is `step`, the evaluation is due
-    passed: list[int] = field(default_factory=list)  # steps of the latest evaluations that passed in a row
-    first_passage: int | None = None  # step of the first evaluation that passed
-    losses: list[float] = field(default_factory=list)  # of the training steps since the last evaluation
-    norms: list[float] = field(default_factory=list)  # of their gradients, before clipping
-    clipped: list[bool] = field(default_factory=list)  # whether clipping acted
-
-    @classmethod
-    def of(cls, trial: Trial, checkpoint: Checkpoint | None) -> Slot:
-        """The slot of a trial at its beginning, or where a checkpoint left it."""
-        if checkpoint is None:
-            return cls(trial)
-        slot = cls(trial, **checkpoint.course)
-        slot.border = slot.next_border()
-        return slot
-
-    def next_border(self) -> int:
-        train = self.trial.train
-        return min((self.step // train.eval_every + 1) * train.eval_every, train.max_steps)
-
-    def training_metrics(self) -> dict[str, float]:
-        """Means over the training steps since the last evaluation."""
-        if not self.losses:
-            return {}
-        named: dict[str, Sequence[float]] = {
-            "train/loss": self.losses,
-            "train/gradient_norm": self.norms,
-            "train/clipped": self.clipped,
-        }
-        return {
-            name: math.fsum(values) / len(values) if _finite(values) else math.nan for name, values in named.items()
-        }
-
-    def note_evaluation(self, passes: bool) -> None:
-        self.passed = [*self.passed, self.step] if passes else []
-        if passes and self.first_passage is None:
-            self.first_passage = self.step
-        self.losses, self.norms, self.clipped = [], [], []
-        self.border = self.next_border()
-
-    def course(self) -> dict[str, Any]:
-        """What else decides how the trial goes on: plain values."""
-        return {name: copy.copy(getattr(self, name)) for name in COURSE}
-
-    def outcome(self, status: str) -> dict[str, float]:
-        """The final metrics of a trial that ends with `status`; what did not happen is absent."""
-        steps_to_solve = self.passed[0] if status == SOLVED else None
-        found = {"steps_to_solve": steps_to_solve, "first_passage": self.first_passage}
-        happened = {name: float(step) for name, step in found.items() if step is not None}
-        return {"solved": float(status == SOLVED), "trained_steps": float(self.step)} | happened
 
 
 class Stack:
@@ -202,8 +139,9 @@ class Stack:
 
     def _train_step(self) -> list[Record]:
         """One update of every model; a trial whose loss, gradient or update is not finite leaves as it was before."""
-        batch = self._batch("train", range(len(self.slots)), self.train.batch_size)
-        losses, found = gradients(self.slots[0].trial, self.leaves, batch, self._dropout())
+        trial, streams = self.slots[0].trial, self._streams()
+        batch = training_batch(self.task, streams, self.train.batch_size)
+        losses, found = gradients(trial, self.leaves, batch, dropout_factors(trial, streams))
         gradient = self.layout.join(found)
         norms, clipped = clip_(gradient, self.train.clip_mode, self.rates.clip_threshold)
         for slot, loss, norm, acted in zip(self.slots, losses.tolist(), norms.tolist(), clipped.tolist(), strict=True):
@@ -250,7 +188,8 @@ class Stack:
         for start in range(0, len(places), group):
             group_places = list(places[start : start + group])
             parameters = {name: leaf.detach()[group_places] for name, leaf in self.leaves.items()}
-            batch = self._batch("eval", group_places, self.train.eval_size)
+            seeds = [self.slots[place].trial.seed for place in group_places]
+            batch = held_out(self.task, seeds, self.train.eval_size)
             outputs = forward(trial, parameters, batch.inputs, self.task.scored, batch.lengths)
             metrics = self.task.metrics(outputs, at_steps(batch, self.task.scored))
             columns = {f"eval/{name}": values.tolist() for name, values in metrics.items()}
@@ -262,19 +201,16 @@ class Stack:
     def _judge(self, place: int, measured: dict[str, float]) -> Record:
         """The record of an evaluation, and with it the decision whether the trial has ended."""
         slot = self.slots[place]
-        train = slot.trial.train
         metrics = slot.training_metrics() | measured
         metrics["eval/relative_loss"] = metrics["eval/loss"] / self.task.baseline
         if not math.isfinite(metrics["eval/loss"]):
             return self._end(place, DIVERGED, metrics, slot.step)
-        if slot.step % train.eval_every == 0:  # else a larger budget would not see it: it decides nothing
+        if slot.evaluation_counts():
             slot.note_evaluation(
                 self.task.solved({name.removeprefix("eval/"): value for name, value in measured.items()})
             )
-        if len(slot.passed) >= train.passes_to_solve:
-            return self._end(place, SOLVED, metrics, slot.step)
-        if slot.step >= train.max_steps:
-            return self._end(place, EXHAUSTED, metrics, slot.step)
+        if (status := slot.status()) != RUNNING:
+            return self._end(place, status, metrics, slot.step)
         weights = self.weights(place) if slot.step == 0 else {}
         return Record(slot.trial.key, slot.step, RUNNING, metrics, weights)
 
@@ -292,45 +228,9 @@ class Stack:
         rows = {name: self.layout.views(values[place : place + 1]) for name, values in self.buffers.items()}
         return {f"{name}.{of}": view[0].clone() for name, views in rows.items() for of, view in views.items()}
 
-    def _dropout(self) -> list[Tensor]:
-        """Factors (M, T, B, directions x padded H) for what each layer but the last gives to the next."""
-        model = self.slots[0].trial.model
-        if not model.dropout:
-            return []
-        shape = self.task.length, self.train.batch_size, (2 if model.bidirectional else 1) * model.hidden_size
-        wanted = [(slot.trial.seed, slot.step) for slot in self.slots]
-        masks = []
-        for level in range(model.layers - 1):
-            drawn = {
-                (seed, step): generator(seed, f"dropout.{level}", step).random(shape, dtype=np.float32)
-                for seed, step in set(wanted)
-            }
-            passed = torch.stack([torch.from_numpy(drawn[pair]) for pair in wanted]) >= model.dropout
-            masks.append(padded_blocks(passed / (1 - model.dropout), 3, model.hidden_size))
-        return masks
-
-    def _batch(self, purpose: str, places: Sequence[int], size: int) -> Batch:
-        """(M, T, B, ...) the data of the trials at `places`, drawn once for all that share it."""
-        slots = [self.slots[place] for place in places]
-        if purpose == "eval":
-            return held_out(self.task, [slot.trial.seed for slot in slots], size)
-        return _drawn(self.task.sample, purpose, [(slot.trial.seed, slot.step) for slot in slots], size)
-
-
-def held_out(task: Task, seeds: Sequence[int], size: int) -> Batch:
-    """(M, T, B, ...) the sequences on which trials with these seeds are evaluated."""
-    return _drawn(getattr(task, "held_out", task.sample), "eval", [(seed, 0) for seed in seeds], size)
-
-
-def _drawn(
-    sample: Callable[[np.random.Generator, int], Batch], purpose: str, wanted: Sequence[tuple[int, int]], size: int
-) -> Batch:
-    """(M, T, B, ...) data of streams, given as (seed, step); drawn once for all that share one."""
-    distinct = list(dict.fromkeys(wanted))
-    drawn = stacked([sample(generator(seed, purpose, step), size) for seed, step in distinct])
-    if len(distinct) == len(wanted):
-        return drawn
-    return chosen(drawn, torch.tensor([distinct.index(pair) for pair in wanted]))
+    def _streams(self) -> list[Stream]:
+        """By which the draws of the next training step are named, for each trial."""
+        return [(slot.trial.seed, slot.step) for slot in self.slots]
 
 
 def continues(trial: Trial, checkpoint: Checkpoint) -> bool:
@@ -353,7 +253,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _finite(values: Sequence[float]) -> bool:
-    return all(map(math.isfinite, values))

@@ -1,80 +1,21 @@
-"""One trial: the frozen specification of a training run, its strict construction and its identity.
+"""One trial: the frozen specification of a training run, and its identity.
 
-A *spec* is a frozen dataclass whose fields are declared with `param`, which states the default
-and what is allowed. `build` turns a plain mapping into a `Trial` or raises `BadInput` with one
-line for each problem: the dotted key, the value, what is allowed.
+`rnnlab.build` makes one from a plain mapping.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import json
-import sys
-import types
-import typing
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-LARGEST = {int: 2**53, float: sys.float_info.max}  # what a float64 column of a frame holds exactly
+from rnnlab.spec import counted, ignored_by, name_of, param
+
 SCHEMA_VERSION = 1  # rises when the meaning of a stored trial changes: see CHANGELOG, "Results changed"
-
-Registry = Mapping[str, Mapping[str, type]]  # kind ("task", "cell", "init") -> name -> spec class
-
-
-class BadInput(ValueError):
-    """What a user asked for is not possible; `problems` holds one clear line for each reason."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """The values that a field accepts, beyond its type: an interval, or a set of choices."""
-
-    low: float | None = None
-    above: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-
-    def admits(self, value: Any) -> bool:
-        if self.choices:
-            return value in self.choices
-        return (
-            (self.low is None or value >= self.low)
-            and (self.above is None or value > self.above)
-            and (self.high is None or value <= self.high)
-        )
-
-    def __str__(self) -> str:
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        bounds = [(">=", self.low), (">", self.above), ("<=", self.high)]
-        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
-
-
-def param(
-    default: Any,
-    *,
-    low: float | None = None,
-    above: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    absent: Any = MISSING,
-) -> Any:
-    """A field of a spec: its default, the values allowed, and what its absence means.
-
-    `absent` is for a field added after its spec was first released: the value that reproduces
-    the behaviour from before the field existed. At that value the field stays out of
-    `Trial.key`, so that stored trials keep their identity.
-    """
-    metadata = {"allowed": Allowed(low, above, high, choices), "absent": absent}
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -190,7 +131,7 @@ class Trial:
         """What `shape_key` returns, worked out once: a plan asks for it many times."""
         identity = _identity(self)
         del identity["seed"], identity["init"]
-        identity["cell"] |= _counted(self.cell, ignored_by(self.cell))  # also what an init takes the place of
+        identity["cell"] |= counted(self.cell, ignored_by(self.cell))  # also what an init takes the place of
         identity["train"] = {
             field.name: value
             for field in dataclasses.fields(self.train)
@@ -219,7 +160,6 @@ class Trial:
 
 KINDS = ("task", "cell", "init")  # sections of a trial that are chosen by name
 SECTIONS = ("task", "model", "cell", "init", "train")
-EMPTY: Mapping[str, Any] = {**{section: {} for section in SECTIONS}, "seed": 0}  # of which `build` takes the defaults
 FREE_IN_STACK = frozenset(  # of `Train`
     {
         *("learning_rate", "schedule", "schedule_factor", "schedule_every"),
@@ -233,11 +173,6 @@ def sections(trial: Trial) -> Iterator[tuple[str, Any]]:
     return ((name, getattr(trial, name)) for name in SECTIONS)
 
 
-def name_of(spec: Any) -> str:
-    """The name of a task, cell or init: that of its file."""
-    return type(spec).__module__.rpartition(".")[2]
-
-
 def shape_key(trial: Trial) -> str:
     """Trials with equal shape keys can train in one stack.
 
@@ -245,11 +180,6 @@ def shape_key(trial: Trial) -> str:
     are the seed, the init, and the fields of `train` in `FREE_IN_STACK`.
     """
     return trial.shape
-
-
-def ignored_by(spec: Any) -> frozenset[str]:
-    """The fields of a spec without effect on the numbers, given its others; a spec may define `ignored()`."""
-    return spec.ignored() if hasattr(spec, "ignored") else frozenset()
 
 
 def ignored_in(trial: Trial, section: str) -> frozenset[str]:
@@ -266,19 +196,11 @@ def ignored_in(trial: Trial, section: str) -> frozenset[str]:
     return ignored_by(spec) | ({field.name for field in dataclasses.fields(spec)} & set(overruled))
 
 
-def _counted(spec: Any, ignored: Collection[str]) -> dict[str, Any]:
-    """The fields of a spec that tell it from others; it may have `canonical()`: fields in the one form of several."""
-    canonical = spec.canonical() if hasattr(spec, "canonical") else {}
-    values = {field.name: canonical.get(field.name, getattr(spec, field.name)) for field in dataclasses.fields(spec)}
-    absent = {field.name: field.metadata.get("absent") for field in dataclasses.fields(spec)}
-    return {name: value for name, value in values.items() if name not in ignored and value != absent[name]}
-
-
 def _identity(trial: Trial) -> dict[str, Any]:
     identity: dict[str, Any] = {"schema": SCHEMA_VERSION, "seed": trial.seed}
     for section, spec in sections(trial):
         ignored = ignored_in(trial, section)
-        identity[section] = _counted(spec, ignored)
+        identity[section] = counted(spec, ignored)
         if section in KINDS and section not in ignored:
             identity[section] |= {"name": name_of(spec), "version": spec.version}
     return identity
@@ -287,142 +209,3 @@ def _identity(trial: Trial) -> dict[str, Any]:
 def _digest(identity: Mapping[str, Any]) -> str:
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def build(mapping: Mapping[str, Any], registry: Registry) -> Trial:
-    """The trial that a nested mapping describes; `BadInput` names every problem at once."""
-    problems = [unknown_key(key, list(EMPTY), value) for key, value in mapping.items() if key not in EMPTY]
-    parts = {name: build_part(name, mapping.get(name, empty), registry, problems) for name, empty in EMPTY.items()}
-    if problems:
-        raise BadInput(*problems)
-    trial = Trial(**parts)
-    if problems := conflicts(trial):
-        raise BadInput(*problems)
-    return trial
-
-
-def conflicts(trial: Trial) -> list[str]:
-    """A line for each reason why parts that are right by themselves do not go together.
-
-    A spec may have a method `refuses(trial)` that yields them.
-    """
-    refusing = (spec.refuses for _, spec in sections(trial) if hasattr(spec, "refuses"))
-    return [line for refuses in refusing for line in refuses(trial)]
-
-
-def build_part(name: str, values: Any, registry: Registry, problems: list[str]) -> Any:
-    """The field `name` of a trial, from a mapping (the seed: a number); what is wrong is appended to `problems`."""
-    if name == "seed":
-        return _coerce(name, values, int, Allowed(low=0), problems)
-    if name in KINDS:
-        return _build_named(name, values, registry[name], problems)
-    return build_spec({"model": Model, "train": Train}[name], values, name, problems)
-
-
-def _build_named(kind: str, values: Any, members: Mapping[str, type], problems: list[str]) -> Any:
-    if not isinstance(values, Mapping):
-        problems.append(f"{kind}={show(values)}: must be a group of keys")
-        return None
-    name = show(values.get("name"))
-    if name not in members:
-        problems.append(f"{kind}={name}: must be one of {', '.join(sorted(members))}")
-        return None
-    rest = {key: value for key, value in values.items() if key != "name"}
-    return build_spec(members[name], rest, kind, problems, owner=f"{kind} {name}")
-
-
-def build_spec(cls: type, values: Any, prefix: str, problems: list[str], owner: str = "") -> Any:
-    """An instance of the spec class `cls`, from a mapping; what is wrong is appended to `problems` instead."""
-    before = len(problems)
-    declared = _declared(cls)
-    if not isinstance(values, Mapping):
-        problems.append(f"{prefix}={show(values)}: must be a group of keys: {', '.join(declared)}")
-        return None
-    coerced = {}
-    for key, value in values.items():
-        if key in declared:
-            coerced[key] = _coerce(f"{prefix}.{key}", value, *declared[key], problems)
-        else:
-            known = [f"{prefix}.{name}" for name in declared]
-            problems.append(unknown_key(f"{prefix}.{key}", known, value, owner))
-    return cls(**coerced) if len(problems) == before else None
-
-
-@functools.cache
-def _declared(cls: type) -> dict[str, tuple[Any, Allowed]]:
-    """Field of a spec class -> its type, and what is allowed."""
-    types_of = typing.get_type_hints(cls)
-    return {field.name: (types_of[field.name], field.metadata["allowed"]) for field in dataclasses.fields(cls)}
-
-
-def unknown_key(key: str, known: typing.Sequence[str], value: Any, owner: str = "") -> str:
-    """The line that refuses a key nobody reads."""
-    close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.75)
-    whose = f" of {owner}" if owner else ""
-    hint = f"did you mean {close[0]}? " if close else ""
-    listed = ", ".join(known) if known else "none"
-    return f"{key}={show(value)}: unknown key; {hint}allowed{whose}: {listed}"
-
-
-def _coerce(key: str, value: Any, declared: Any, allowed: Allowed, problems: list[str]) -> Any:
-    kind, optional = _kind(declared)
-    if _is_list(declared):
-        entries = [_convert(entry, kind) for entry in value] if isinstance(value, list | tuple) else [None]
-        if not all(entry is not None and allowed.admits(entry) for entry in entries):
-            problems.append(f"{key}={show(value)}: must be {_describe_field(declared, allowed)}")
-        return tuple(entries)
-    if value is None and optional:
-        return None
-    converted = _convert(value, kind)
-    if converted is None or not allowed.admits(converted):
-        problems.append(f"{key}={show(value)}: must be {_describe_field(declared, allowed)}")
-    return converted
-
-
-def _kind(declared: Any) -> tuple[type, bool]:
-    """The type of a field's values, or of the entries of a list, and whether null is one more."""
-    if _is_list(declared):
-        return typing.get_args(declared)[0], False
-    options = typing.get_args(declared) if isinstance(declared, types.UnionType) else (declared,)
-    return next(option for option in options if option is not type(None)), type(None) in options
-
-
-def _is_list(declared: Any) -> bool:
-    """Whether a field holds any number of values: `tuple[int, ...]`."""
-    return typing.get_origin(declared) is tuple
-
-
-def _convert(value: Any, kind: type) -> Any:
-    """`value` as a finite number, text or truth value of type `kind`, or None where it is not one."""
-    if isinstance(value, bool) or kind is bool:
-        return value if isinstance(value, bool) and kind is bool else None
-    if kind is str:
-        return value if isinstance(value, str) else None
-    if not isinstance(value, int | float) or not abs(value) <= LARGEST[kind]:
-        return None
-    if kind is int:
-        return int(value) if value == int(value) else None
-    return float(value) + 0.0  # -0.0 and 0.0 are one value
-
-
-def requirement(cls: type, field: str) -> str:
-    """What a field of a spec accepts, in words: "an integer >= 1, or null"."""
-    return _describe_field(*_declared(cls)[field])
-
-
-def _describe_field(declared: Any, allowed: Allowed) -> str:
-    kind, optional = _kind(declared)
-    return ("a list, each entry " if _is_list(declared) else "") + _describe(kind, allowed, optional)
-
-
-def _describe(kind: type, allowed: Allowed, optional: bool) -> str:
-    noun = {int: "an integer", float: "a finite number", bool: "true or false", str: "text"}[kind]
-    text = str(allowed) if allowed.choices else f"{noun} {allowed}".rstrip()
-    return text + (", or null" if optional else "")
-
-
-def show(value: Any) -> str:
-    """A value as it would be written on the command line."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    return str(value)

@@ -22,10 +22,12 @@ from pathlib import Path
 
 from rnnlab import provenance
 from rnnlab.checkpoints import Checkpoints, Unusable
+from rnnlab.claims import Attempt, Claims
 from rnnlab.cost import stack_width
+from rnnlab.folder import Folder, Work, worker_lock
 from rnnlab.lengths import attempt
 from rnnlab.record import EXHAUSTED, FAILED, SOLVED, Checkpoint, Record
-from rnnlab.spool import Attempt, Claims, Folder, SpoolWriter, Work, worker_lock
+from rnnlab.spool import SpoolWriter
 from rnnlab.sweep import by_shape
 from rnnlab.train import Refill, Stack, chunks, continues
 from rnnlab.trial import Trial, shape_key

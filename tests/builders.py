@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from rnnlab.build import build
 from rnnlab.record import Record
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
-from rnnlab.trial import KINDS, SECTIONS, Model, Train, Trial, build
+from rnnlab.trial import KINDS, SECTIONS, Model, Train, Trial
 
 
 def nested(task="copy", cell="elman", init="gaussian", seed=0, **fields) -> dict:

@@ -11,4 +11,4 @@ settings.load_profile("rnnlab")
 
 torch.set_num_threads(1)
 
-pytest_plugins = ["stores", "servers"]
+pytest_plugins = ["stores", "servers", "folders"]

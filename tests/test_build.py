@@ -7,8 +7,10 @@ from builders import nested, spec_class, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnnlab.build import build
+from rnnlab.refusal import BadInput, show
 from rnnlab.registry import registry
-from rnnlab.trial import BadInput, build, build_spec, param, show
+from rnnlab.spec import build_spec, param
 
 WRONG = {
     "an unknown key": (

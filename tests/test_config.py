@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 from rnnlab import config
 from rnnlab.engine import EngineSettings
 from rnnlab.lengths import EvalSettings
+from rnnlab.refusal import BadInput
 from rnnlab.store import DEFAULT_PATH, StoreSettings
-from rnnlab.trial import BadInput, Model, Train
+from rnnlab.trial import Model, Train
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,12 @@ from rnnlab.collector import derived, run_name
 from rnnlab.optim import OPTIMIZERS
 from rnnlab.provenance import tags
 from rnnlab.record import EXHAUSTED
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.store import StoreSettings
 from rnnlab.store.writer import Writer
 from rnnlab.train import Stack, fit
-from rnnlab.trial import BadInput, shape_key
+from rnnlab.trial import shape_key
 
 PLENTY = 1 << 50
 SHAPES = {

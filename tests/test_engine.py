@@ -11,7 +11,7 @@ import yaml
 from builders import bits, trial
 from stores import QUICK, command_line
 
-from rnnlab import engine, processes, train, worker
+from rnnlab import draws, engine, processes, train, worker
 from rnnlab.frame import MEASURED
 from rnnlab.record import FAILED, RUNNING
 from rnnlab.seeding import generator
@@ -114,7 +114,7 @@ def test_ctrl_c_ends_at_a_chunk_border_and_the_same_command_goes_on(store, monke
     monkeypatch.undo()
     steps = []
     monkeypatch.setattr(
-        train, "generator", lambda seed, purpose, step=0: (steps.append(step), generator(seed, purpose, step))[1]
+        draws, "generator", lambda seed, purpose, step=0: (steps.append(step), generator(seed, purpose, step))[1]
     )
     assert run(store, trials).exit_status == 0
     assert min(step for step in steps if step) == 3, "nothing that was trained is trained again"

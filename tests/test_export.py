@@ -14,11 +14,11 @@ from stores import QUICK, command_line
 from experiments import export
 from rnnlab import engine
 from rnnlab.model import forward
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.store import StoreSettings
 from rnnlab.store.reader import Reader
 from rnnlab.stored import final_weights, run_of, trial_of
-from rnnlab.trial import BadInput
 
 SMALL = {"max_steps": 4, "eval_every": 2, "eval_size": 4, "batch_size": 2, "hidden_size": 8}
 README = Path(__file__).parents[1] / "README.md"

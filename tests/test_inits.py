@@ -8,12 +8,12 @@ import pytest
 import torch
 from builders import normal, spec_class, trial
 
+from rnnlab.build import conflicts
 from rnnlab.inits import spectral_radius
 from rnnlab.inits.chrono import Chrono
 from rnnlab.model import initial
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
-from rnnlab.trial import conflicts
 
 WITHOUT_CHANCE = {"identity"}
 every_init = pytest.mark.parametrize("name", registry()["init"])

@@ -12,6 +12,7 @@ from oracles import known
 from stores import QUICK, command_line
 
 from rnnlab import engine, lengths, worker
+from rnnlab.claims import Attempt, Claims
 from rnnlab.cost import PROCESS_BYTES
 from rnnlab.forecast import resources
 from rnnlab.frame import MEASURED
@@ -19,15 +20,14 @@ from rnnlab.frame import lengths as lengths_in
 from rnnlab.lengths import at_lengths, attempt, needed_bytes, refusals
 from rnnlab.model import forward, shapes
 from rnnlab.record import AT_LENGTH, DIVERGED, EXHAUSTED, RUNNING, SOLVED
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
-from rnnlab.spool import Attempt, Claims
 from rnnlab.store import StoreSettings
 from rnnlab.store.reader import Reader
 from rnnlab.tasks import at_steps, stacked
 from rnnlab.tasks.generate import table
 from rnnlab.train import fit
-from rnnlab.trial import BadInput
 
 SMALL = {"max_steps": 6, "eval_every": 3, "eval_size": 7, "batch_size": 4, "hidden_size": 8}
 ASKED = (3, 9)

@@ -21,12 +21,12 @@ from rnnlab.cells.tcn import Tcn
 from rnnlab.cells.transformer import Transformer
 from rnnlab.looped import saved_numbers, unroll_modules
 from rnnlab.model import Layout, forward, initial, run, shapes
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
 from rnnlab.store.reader import Reader
 from rnnlab.tasks import Batch, stacked
 from rnnlab.train import Stack, fit, one_thread
-from rnnlab.trial import BadInput
 
 CELLS = [
     {"cell": "tcn", "kernel": 2, "blocks": 2},

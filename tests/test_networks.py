@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rnnlab.aligned import padded_blocks
 from rnnlab.cells.gru import Gru
+from rnnlab.draws import dropout_factors
 from rnnlab.model import forward, initial, parameter_count, run, shapes
 from rnnlab.seeding import generator
 from rnnlab.tasks import stacked
@@ -212,7 +213,7 @@ def test_dropout_blanks_the_share_asked_for_anew_at_each_step_and_alike_for_equa
         for rate, seed in ((0.1, 0), (0.2, 0), (0.1, 1))
     ]
     stack = Stack(trials)
-    first = stack._dropout()
+    first = dropout_factors(trials[0], stack._streams())
     assert [tuple(factors.shape) for factors in first] == [(3, trials[0].task.length, 50, 48)] * 2
     inside = torch.stack(first)[..., :40]
     assert (inside == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
@@ -222,7 +223,7 @@ def test_dropout_blanks_the_share_asked_for_anew_at_each_step_and_alike_for_equa
     assert not torch.equal(first[0][0], first[1][0])
     for slot in stack.slots:
         slot.step = 1
-    assert not torch.equal(stack._dropout()[0], first[0])
+    assert not torch.equal(dropout_factors(trials[0], stack._streams())[0], first[0])
 
 
 def test_evaluation_blanks_nothing():

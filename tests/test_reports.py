@@ -31,8 +31,8 @@ from frames import (
 from reports import distances, panels, style, words
 from reports.figures import applies, check, figures, learnability, title
 from rnnlab.record import DIVERGED, FAILED, RUNNING, SOLVED
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
-from rnnlab.trial import BadInput
 
 COPY = frame_of(copy_sweep())
 GRIDS = {

@@ -20,10 +20,10 @@ from stores import QUICK, command_line
 from benchmarks import kills
 from rnnlab import checkpoints, engine, worker
 from rnnlab.checkpoints import Checkpoints, Unusable
+from rnnlab.folder import Work, new_folder
 from rnnlab.frame import MEASURED
 from rnnlab.optim import OPTIMIZERS
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED
-from rnnlab.spool import Work, new_folder
 from rnnlab.store import StoreSettings, sqlite_place
 from rnnlab.store.reader import Reader
 from rnnlab.train import Stack, chunks, continues, fit

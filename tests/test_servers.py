@@ -20,11 +20,11 @@ from experiments import ui
 from reports import build
 from rnnlab.collector import derived, run_name
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED, Record
+from rnnlab.refusal import BadInput
 from rnnlab.store import POSTGRES, SERVER, StoreSettings, place_of, settings_of_uri, without_password
 from rnnlab.store.kinds import kind_of
 from rnnlab.store.reader import Reader
 from rnnlab.store.writer import StoreFailure, Writer
-from rnnlab.trial import BadInput
 
 KINDS = (POSTGRES, SERVER)
 CHECKOUT = Path(__file__).parents[1]

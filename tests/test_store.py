@@ -17,6 +17,7 @@ from torch import zeros
 
 from rnnlab.collector import derived, run_name
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED, Record
+from rnnlab.refusal import BadInput, show
 from rnnlab.store import (
     HOST_TAG,
     KEY_TAG,
@@ -30,7 +31,6 @@ from rnnlab.store import (
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import VIEW_TAG
 from rnnlab.store.writer import StoreFailure, Writer
-from rnnlab.trial import BadInput, show
 
 VIEW_OF_TESTS = """SELECT value FROM experiment_tags JOIN experiments USING (experiment_id)
                    WHERE experiments.name = 'tests' AND key = ?"""

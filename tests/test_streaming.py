@@ -10,13 +10,14 @@ import torch
 from builders import normal, trial, variants
 from torch import nn
 
+from rnnlab.build import conflicts
 from rnnlab.cells.transformer import Transformer
 from rnnlab.model import forward, shapes
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
 from rnnlab.streaming import Streaming, exported
 from rnnlab.tasks import SEQUENCE_TO_SEQUENCE
-from rnnlab.trial import BadInput, conflicts
 from rnnlab.unroll import ALL
 
 CELLS = [

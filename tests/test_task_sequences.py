@@ -7,6 +7,8 @@ import torch
 from builders import nested, trial
 from torch import Tensor
 
+from rnnlab.build import build
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
 from rnnlab.tasks import MANY_TO_MANY, MANY_TO_ONE, Batch, Task
@@ -16,7 +18,6 @@ from rnnlab.tasks.generate import Generate, table
 from rnnlab.tasks.reverse import Reverse
 from rnnlab.tasks.sensor import JAMMING, NORMAL, SLIPPING, Sensor
 from rnnlab.tasks.tagging import Tagging
-from rnnlab.trial import BadInput, build
 
 
 def sample(task: Task, size: int = 300) -> Batch:

@@ -9,8 +9,10 @@ from builders import trial
 from oracles import known
 from torch import Tensor
 
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
+from rnnlab.spec import name_of
 from rnnlab.tasks import FORMS, MANY_TO_ONE, ONE_TO_MANY, SEQUENCE_TO_SEQUENCE, Batch, Task, at_steps, stacked
 from rnnlab.tasks.adding import Adding
 from rnnlab.tasks.copy import Copy
@@ -21,7 +23,6 @@ from rnnlab.tasks.random_permutation import RandomPermutation
 from rnnlab.tasks.selective_copy import SelectiveCopy
 from rnnlab.tasks.temporal_order import TemporalOrder
 from rnnlab.tasks.variable_delay_copy import VariableDelayCopy
-from rnnlab.trial import BadInput, name_of
 
 every_task = pytest.mark.parametrize(
     "task", [task for name in registry()["task"] for task in known(name).settings], ids=repr

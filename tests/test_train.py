@@ -11,7 +11,7 @@ from builders import courses, torch_modules, trial
 from stacks import RAGGED, mates
 from torch.nn import functional
 
-from rnnlab import bptt, train
+from rnnlab import bptt, draws, train
 from rnnlab.model import forward, initial
 from rnnlab.record import EXHAUSTED, RUNNING, SOLVED, Record
 from rnnlab.seeding import generator
@@ -166,7 +166,7 @@ def test_training_draws_one_stream_per_seed_and_step_and_evaluates_on_one_stream
         asked.append((purpose, seed, step))
         return generator(seed, purpose, step)
 
-    monkeypatch.setattr(train, "generator", noted)
+    monkeypatch.setattr(draws, "generator", noted)
     list(fit([trial(**SMALL | NEVER, seed=seed, learning_rate=rate) for seed in (5, 6) for rate in (0.1, 0.2)]))
     trained = [name for name in asked if name[0] == "train"]
     assert sorted(trained) == [("train", seed, step) for seed in (5, 6) for step in range(7)]

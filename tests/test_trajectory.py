@@ -8,9 +8,9 @@ from torch import Tensor
 
 from rnnlab.diagnostics.trajectory import trajectories
 from rnnlab.model import forward
+from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.tasks import at_steps
-from rnnlab.trial import BadInput
 from rnnlab.unroll import step
 
 RECURRENT = [name for name, cell in registry()["cell"].items() if not hasattr(cell, "module")]

@@ -10,21 +10,10 @@ from builders import nested, spec_class, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnnlab.build import build, conflicts
 from rnnlab.registry import registry
-from rnnlab.trial import (
-    FREE_IN_STACK,
-    KINDS,
-    SECTIONS,
-    Model,
-    Train,
-    Trial,
-    build,
-    build_spec,
-    conflicts,
-    ignored_in,
-    param,
-    shape_key,
-)
+from rnnlab.spec import build_spec, param
+from rnnlab.trial import FREE_IN_STACK, KINDS, SECTIONS, Model, Train, Trial, ignored_in, shape_key
 
 
 def values_of(field: dataclasses.Field, declared: str) -> st.SearchStrategy:

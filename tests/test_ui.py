@@ -10,8 +10,8 @@ from builders import trial
 
 from experiments import ui
 from rnnlab.engine import EngineSettings, run
+from rnnlab.refusal import BadInput
 from rnnlab.store import StoreSettings
-from rnnlab.trial import BadInput
 
 
 @pytest.mark.parametrize(

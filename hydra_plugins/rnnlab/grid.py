@@ -31,7 +31,7 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from rnnlab.config import grid, refuse_other_launchers, wrong_settings
-        from rnnlab.trial import BadInput
+        from rnnlab.refusal import BadInput
 
         refuse_other_launchers(self.config.hydra)
         loader, members = self.hydra_context.config_loader, self.config.hydra.runtime.choices

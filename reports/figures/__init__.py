@@ -23,7 +23,7 @@ from types import ModuleType
 
 import pandas as pd
 
-from rnnlab.trial import BadInput
+from rnnlab.refusal import BadInput
 
 LAST = 9  # the rank of a figure that has none
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from rnnlab.aligned import padded_blocks
 from rnnlab.inits import Init, standard_normal
-from rnnlab.trial import Trial, name_of
+from rnnlab.spec import name_of
+from rnnlab.trial import Trial
 
 Parameters = Mapping[str, Tensor]
 Streams = Callable[[str], np.random.Generator]  # what is drawn ("recurrent", "input") -> its own random stream

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from rnnlab.cells import Parameters, State, Streams, Weights, skew
 from rnnlab.inits import Init, spectral_radius, standard_normal
-from rnnlab.trial import Trial, name_of, param
+from rnnlab.spec import name_of, param
+from rnnlab.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rnnlab.cells import Parameters, State, Streams, Weights, standard_initial, 
 from rnnlab.cells.elman import Elman
 from rnnlab.inits import Init, spectral_radius
 from rnnlab.inits.identity import Identity
-from rnnlab.trial import param
+from rnnlab.spec import param
 
 RECTIFIED = Elman("relu")
 

@@ -25,7 +25,8 @@ from torch import Tensor
 from rnnlab.aligned import affine, padded_blocks, sigmoid
 from rnnlab.cells import Parameters, State, Streams, Weights
 from rnnlab.inits import Init, standard_normal
-from rnnlab.trial import Trial, param
+from rnnlab.spec import param
+from rnnlab.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from rnnlab.cells import Parameters, State, Streams, Weights, standard_initial, standard_shapes
 from rnnlab.inits import Init, spectral_radius
-from rnnlab.trial import param
+from rnnlab.spec import param
 
 
 @dataclass(frozen=True)

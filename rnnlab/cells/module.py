@@ -41,7 +41,8 @@ from torch import Tensor
 
 from rnnlab.cells import Streams, apply_batched, module_shapes
 from rnnlab.inits import Init
-from rnnlab.trial import Trial, name_of, param
+from rnnlab.spec import name_of, param
+from rnnlab.trial import Trial
 
 STEPS, BATCH = 4, 3  # of the sequences with which a class is tried
 LARGEST = 2**20  # units times inputs and units: of about 1000 units; to try larger layers would cost too much

@@ -23,7 +23,7 @@ from torch import Tensor
 from rnnlab.cells import Parameters, State, Streams, Weights, skew
 from rnnlab.cells.elman import Elman
 from rnnlab.inits import Init, spectral_radius, standard_normal
-from rnnlab.trial import param
+from rnnlab.spec import param
 
 
 @dataclass(frozen=True)

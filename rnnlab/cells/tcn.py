@@ -30,7 +30,8 @@ from torch.nn.utils import skip_init
 
 from rnnlab.cells import Streams, module_shapes, refuses_without_recurrence
 from rnnlab.inits import Init, standard_normal
-from rnnlab.trial import Trial, param
+from rnnlab.spec import param
+from rnnlab.trial import Trial
 
 # A convolution holds as many steps as it reaches over: at most so many times the sequence, or what is short anyway
 LONGEST, SHORT = 4, 256

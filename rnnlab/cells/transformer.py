@@ -28,7 +28,8 @@ from torch.nn.utils import skip_init
 
 from rnnlab.cells import Streams, module_shapes, refuses_without_recurrence
 from rnnlab.inits import Init, standard_normal
-from rnnlab.trial import Trial, param
+from rnnlab.spec import param
+from rnnlab.trial import Trial
 
 LONGEST_WAVE = 10_000  # over 2 pi, in steps: section 3.5 of the source
 EXPANSION = 4  # units of the inner layer for each of H: section 3.3 of the source

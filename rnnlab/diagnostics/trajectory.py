@@ -16,8 +16,10 @@ from torch import Tensor
 
 from rnnlab.cells import Cell, State, Weights
 from rnnlab.model import ALL, Part, States, at_rest, directions, embed, parts, prepared, read_out, turned
+from rnnlab.refusal import BadInput
+from rnnlab.spec import name_of
 from rnnlab.tasks import MANY_TO_ONE, SEQUENCE_TO_SEQUENCE, Batch
-from rnnlab.trial import BadInput, Trial, name_of
+from rnnlab.trial import Trial
 from rnnlab.unroll import emitted, step
 
 

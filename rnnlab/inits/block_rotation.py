@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.inits import uniform
-from rnnlab.trial import param
+from rnnlab.spec import param
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from rnnlab.inits import uniform
 from rnnlab.inits.orthogonal import Orthogonal
-from rnnlab.trial import Trial, name_of, param
+from rnnlab.spec import name_of, param
+from rnnlab.trial import Trial
 
 
 @dataclass(frozen=True)

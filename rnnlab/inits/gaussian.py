@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from rnnlab.inits import scaled, standard_normal
-from rnnlab.trial import param
+from rnnlab.spec import param
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.trial import param
+from rnnlab.spec import param
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.inits import standard_normal
-from rnnlab.trial import param
+from rnnlab.spec import param
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from rnnlab.inits import scaled, uniform
-from rnnlab.trial import param
+from rnnlab.spec import param
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from rnnlab.trial import BadInput, param
+from rnnlab.refusal import BadInput
+from rnnlab.spec import param
 
 RUNS_FOLDER = Path(__file__).parents[2] / "runs"
 DEFAULT_PATH = RUNS_FOLDER / "rnnlab.db"
@@ -32,6 +33,7 @@ PREFIX_TAG = "rnnlab.prefix_key"  # equal for trials that differ in their budget
 SHAPE_TAG = "rnnlab.shape_key"  # equal for trials that can train in one stack
 SUPERSEDED_TAG = "superseded"  # by the run that it names, a newer one of the same trial
 ERROR_TAG = "rnnlab.error"
+NOTE_TAG = "mlflow.note.content"  # shown by the UI as Markdown
 TRIAL, SWEEP = "trial", "sweep"  # values of KIND_TAG
 PLAN_FILE = "plan.json"  # artifact of a sweep's run: its trials and their keys
 NOTHING = "null"  # how a missing value is written in a param

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rnnlab.store import Place
@@ -31,3 +32,13 @@ def client_of(place: Place) -> MlflowClient:
     for name in ("mlflow", "alembic"):  # they tell each step of making the schema; what fails, we tell
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return MlflowClient(place.uri)
+
+
+def insist(write: Callable[..., object], *arguments: str) -> None:
+    """Write a tag; once more where another machine wrote it at the same moment: MLflow looks, then inserts."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        write(*arguments)
+    except MlflowException:
+        write(*arguments)

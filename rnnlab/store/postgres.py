@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from rnnlab.refusal import BadInput
 from rnnlab.store import Place, Unreachable, reason
 from rnnlab.store.files import problem_of_folder
 from rnnlab.store.rows import SqlRows, problem_of_tables
-from rnnlab.trial import BadInput
 
 if TYPE_CHECKING:
     import psycopg

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from rnnlab.refusal import BadInput
 from rnnlab.store import (
     KIND_TAG,
     TRIAL,
@@ -22,7 +23,6 @@ from rnnlab.store.client import client_of
 from rnnlab.store.files import problem_of_folder
 from rnnlab.store.rows import RUN_COLUMNS, RUN_TAGS, numbers, table
 from rnnlab.store.runs import Row
-from rnnlab.trial import BadInput
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

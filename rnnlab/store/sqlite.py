@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from rnnlab.refusal import BadInput
 from rnnlab.store import LOCK_TIMEOUT, Place
 from rnnlab.store.files import problem_of_folder, read_only
 from rnnlab.store.rows import SqlRows, problem_of_tables
-from rnnlab.trial import BadInput
 
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import socket
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 from filelock import FileLock
 
-from rnnlab.frame import MEASURED
-from rnnlab.record import AT_LENGTH, AT_THE_END, FAILED, RUNNING, Record
+from rnnlab.record import FAILED, RUNNING, Record
+from rnnlab.refusal import BadInput
 from rnnlab.store import (
     ATTEMPT_TAG,
     ERROR_TAG,
@@ -28,7 +26,7 @@ from rnnlab.store import (
     KEY_TAG,
     KIND_TAG,
     LAUNCH_TAG,
-    NOTHING,
+    NOTE_TAG,
     NUMERICS_TAG,
     PID_TAG,
     PLAN_FILE,
@@ -45,21 +43,18 @@ from rnnlab.store import (
     reason,
     runs,
 )
-from rnnlab.store.client import client_of
+from rnnlab.store.batches import log_params, log_points, log_tags
+from rnnlab.store.client import client_of, insist
+from rnnlab.store.experiment import experiment_id, set_view
 from rnnlab.store.kinds import kind_of
+from rnnlab.store.open_run import OpenRun, taken_over
 from rnnlab.store.reader import Reader
-from rnnlab.store.view import VIEW_TAG, view_state
-from rnnlab.trial import BadInput, Trial, shape_key, show
+from rnnlab.trial import Trial, shape_key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment, Metric, Run
-    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 HEARTBEAT_EVERY = 30.0  # seconds between signs of life
-MAX_METRICS = 1000  # in one call of MLflow's API
-PLAIN_VIEW = ("task", "init", "init.spectral_radius", "seed")  # what the UI shows before there is a sweep
-NOTE_TAG = "mlflow.note.content"  # shown by the UI as Markdown
 ERROR_LENGTH = 4000  # characters of a traceback that a tag keeps
 
 
@@ -67,22 +62,11 @@ class StoreFailure(Exception):
     """The store could not be written; what was written before is whole, and the same launch goes on from there."""
 
 
-@dataclass
-class OpenRun:
-    """A run that this process is writing."""
-
-    run_id: str
-    started: int  # milliseconds since 1970
-    artifacts: ArtifactRepository
-    points: list[tuple[str, float, int]] = field(default_factory=list)  # (metric, value, step), not yet written
-
-
 class Writer:
     """The one writer of a launch's runs, in one experiment; a context manager.
 
-    Creates the store where there is none. A point's time is the run's start plus its step in milliseconds, so
-    that a point written again is the same point. `live` names the launches of this machine that are at work: runs of
-    others that are gone are marked as ended when the writer starts.
+    Creates the store where there is none. `live` names the launches of this machine that are at work: runs of others
+    that are gone are marked as ended when the writer starts.
     """
 
     def __init__(
@@ -105,7 +89,7 @@ class Writer:
         self.lock = FileLock(self.place.lock)
         with self._writing():
             self.client = _client(self.place)
-            self.experiment_id = self._experiment(experiment)
+            self.experiment_id = experiment_id(self.client, self.place, experiment)
             self.reader = Reader(self.place)
             self.experiment = experiment
             self._mend(live)
@@ -132,7 +116,7 @@ class Writer:
     def _supersede(self) -> None:
         """Mark the runs that a newer one of the same trial replaces."""
         for run_id, newer in runs.replaced(self.reader.trials()).items():
-            _insist(self.client.set_tag, run_id, SUPERSEDED_TAG, newer)
+            insist(self.client.set_tag, run_id, SUPERSEDED_TAG, newer)
 
     def _close(self) -> None:
         """Write the rest and mark what has not ended as such."""
@@ -167,13 +151,13 @@ class Writer:
         keys = [trial.key for trial in trials]
         tags = {**self.tags, KIND_TAG: SWEEP, NOTE_TAG: note, HEARTBEAT_TAG: _now()}
         with self._writing():
-            _insist(self.client.set_experiment_tag, self.experiment_id, VIEW_TAG, view_state(axes))
+            set_view(self.client, self.experiment_id, axes)
             planned = frozenset(keys)
             same = [run for run, found in self.reader.plans(self.experiment).items() if found == planned]
             if same:
                 self.sweep_run = same[-1]
                 self.client.update_run(self.sweep_run, status="RUNNING")
-                self.client.log_batch(self.sweep_run, tags=_tags(tags))
+                log_tags(self.client, self.sweep_run, tags)
             else:
                 run = self.client.create_run(self.experiment_id, tags=tags, run_name=f"sweep of {len(trials)} trials")
                 self.sweep_run = run.info.run_id
@@ -202,36 +186,12 @@ class Writer:
             if left is None:
                 run = self.client.create_run(self.experiment_id, tags={**tags, ATTEMPT_TAG: "1"}, run_name=name)
             else:
-                run = self._take_over(left, tags)
-            params = [_param(key, value) for key, value in {**trial.flat(), **derived}.items()]
-            self.client.log_batch(run.info.run_id, params=params)
-            self.open[trial.key] = OpenRun(run.info.run_id, run.info.start_time, self._artifacts(run.info.artifact_uri))
+                run = taken_over(self.client, left, tags)
+            log_params(self.client, run.info.run_id, {**trial.flat(), **derived})
+            opened = self.open[trial.key] = OpenRun.of(self.client, run, self.place.uri)
             if continues:
-                self._copy_course(continues, trial)
-        return run.info.run_id
-
-    def _take_over(self, left: runs.Row, tags: Mapping[str, str]) -> Run:
-        """Go on in a run without a result; `left` is its row in `Reader.trials`."""
-        attempt = int(left["attempt"] or 1) + (left["launch"] != self.launch)  # what the same launch left it imports
-        self.client.update_run(left["run_id"], status="RUNNING")
-        self.client.log_batch(left["run_id"], tags=_tags({**tags, ATTEMPT_TAG: str(attempt)}))
-        run = self.client.get_run(left["run_id"])
-        for tag in {ERROR_TAG, NOTE_TAG} & set(run.data.tags):  # of its failure
-            self.client.delete_tag(left["run_id"], tag)
-        return run
-
-    def _copy_course(self, run_id: str, trial: Trial) -> None:
-        """Begin the trial's run with what another run recorded where both evaluate, and with its initial parameters."""
-        run = self.open[trial.key]
-        points = self.reader.curves(run_id)
-        points = points[(points["step"] % trial.train.eval_every == 0) & ~points["key"].isin((*AT_THE_END, *MEASURED))]
-        points = points[~points["key"].str.startswith(AT_LENGTH)]  # of the weights at the end of the smaller budget
-        run.points += list(zip(points["key"], points["value"], points["step"], strict=True))
-        self._write_points(run)
-        if self.keeps_weights:
-            with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Exception):
-                file = self.client.download_artifacts(run_id, "weights/initial.safetensors", folder)
-                run.artifacts.log_artifact(file, "weights")
+                opened.copy_course(continues, self.reader, trial.train.eval_every, self.keeps_weights)
+        return opened.run_id
 
     def write(self, record: Record, weights: Path | None = None) -> None:
         """Note what `record` says of a trial that has begun; a record that ends it ends its run.
@@ -239,29 +199,27 @@ class Writer:
         `weights` is the file of the parameters that belong to the record.
         """
         run = self.open[record.key]
-        run.points += [(name, value, record.step) for name, value in record.metrics.items()]
+        run.note(record.metrics, record.step)
         if weights is not None and self.keeps_weights:
             with self._writing():
-                run.artifacts.log_artifact(str(weights), "weights")
+                run.keep(weights)
         if record.ended:
             self._end(record)
 
     def supplement(self, run: runs.Row, metrics: Mapping[str, float], step: int) -> None:
         """Add metrics of its last step to a run that has ended, a row of `Reader.trials`."""
-        started = int(run["started"])
+        points = [(name, value, step) for name, value in metrics.items()]
         with self._writing():
-            points = [_metric(name, value, step, started) for name, value in metrics.items()]
-            for first in range(0, len(points), MAX_METRICS):
-                self.client.log_batch(run["run_id"], metrics=points[first : first + MAX_METRICS])
+            log_points(self.client, run["run_id"], int(run["started"]), points)
 
     def flush(self) -> None:
         """Write all that was noted."""
         with self._writing():
             tags = self._sign_of_life()
             for run in self.open.values():
-                self._write_points(run, tags)
+                run.write(tags)
             if self.sweep_run and tags:
-                self.client.log_batch(self.sweep_run, tags=_tags(tags))
+                log_tags(self.client, self.sweep_run, tags)
 
     def _sign_of_life(self) -> dict[str, str]:
         """The tags that say that this process is at work, where it is time to write them again."""
@@ -276,48 +234,10 @@ class Writer:
             tags |= {ERROR_TAG: record.error[-ERROR_LENGTH:], NOTE_TAG: f"```\n{record.error}\n```"}
         with self._writing():
             run = self.open[record.key]
-            run.points += [(name, value, record.step) for name, value in record.measured.items()]
-            self._write_points(run, tags)
+            run.note(record.measured, record.step)
+            run.write(tags)
             self.client.set_terminated(run.run_id, "FAILED" if record.status == FAILED else "FINISHED")
         del self.open[record.key]  # after: what could not be written stays open
-
-    def _write_points(self, run: OpenRun, tags: Mapping[str, str] | None = None) -> None:
-        """Write the points noted for a run, and with the last of them its tags."""
-        points = [_metric(*point, run.started) for point in run.points]
-        while len(points) > MAX_METRICS:
-            self.client.log_batch(run.run_id, metrics=points[:MAX_METRICS])
-            points = points[MAX_METRICS:]
-        if points or tags:
-            self.client.log_batch(run.run_id, metrics=points, tags=_tags(tags or {}))
-        run.points.clear()
-
-    def _experiment(self, name: str) -> str:
-        found = self.client.get_experiment_by_name(name) or self._create_experiment(name)
-        if found.lifecycle_stage != "active":
-            raise BadInput(f"experiment={name}: was deleted in the store; restore it there or take another name")
-        if VIEW_TAG not in found.tags:
-            _insist(self.client.set_experiment_tag, found.experiment_id, VIEW_TAG, view_state(PLAIN_VIEW))
-        return found.experiment_id
-
-    def _create_experiment(self, name: str) -> Experiment:
-        """Make an experiment, unless another machine was faster."""
-        from mlflow.exceptions import MlflowException
-
-        root = self.place.artifacts
-        folder = (root.absolute() / name).as_uri() if root else None
-        try:
-            return self.client.get_experiment(self.client.create_experiment(name, artifact_location=folder))
-        except MlflowException:
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
-                raise
-            return found
-
-    def _artifacts(self, uri: str) -> ArtifactRepository:
-        """The artifacts of one run; asking the client for them costs a look-up of the run each time."""
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-        return get_artifact_repository(uri, tracking_uri=self.place.uri)
 
 
 def _client(place: Place) -> MlflowClient:
@@ -333,35 +253,5 @@ def _client(place: Place) -> MlflowClient:
     return client
 
 
-def _insist(write: Callable[..., object], *arguments: str) -> None:
-    """Write a tag; once more where another machine wrote it at the same moment: MLflow looks, then inserts."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        write(*arguments)
-    except MlflowException:
-        write(*arguments)
-
-
 def _now() -> str:
     return f"{time.time():.0f}"
-
-
-def _param(key: str, value: Any) -> Any:
-    from mlflow.entities import Param
-
-    return Param(key, NOTHING if value is None else show(value))
-
-
-def _tags(values: Mapping[str, str]) -> list[Any]:
-    from mlflow.entities import RunTag
-
-    return [RunTag(key, value) for key, value in values.items()]
-
-
-def _metric(name: str, value: float, step: int, started: int) -> Metric:
-    from mlflow.entities import Metric
-
-    return Metric(
-        name, value if math.isfinite(value) else math.nan, started + step, step
-    )  # inf would be stored as 1.8e308

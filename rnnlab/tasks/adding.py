@@ -25,6 +25,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
+from rnnlab.spec import param
 from rnnlab.tasks import (
     LENGTHS,
     MANY_TO_ONE,
@@ -37,7 +38,7 @@ from rnnlab.tasks import (
     shortest_marked,
     value_metrics,
 )
-from rnnlab.trial import Trial, param
+from rnnlab.trial import Trial
 
 SOLVED_LOSS = 0.01  # mean squared error of the sum, our choice: knowing one of the two values gives 1/12, none 1/6
 TOLERANCE = 0.04  # |error| that counts as correct in `accuracy`

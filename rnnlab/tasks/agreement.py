@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.spec import param
 from rnnlab.tasks import (
     MANY_TO_MANY,
     MANY_TO_ONE,
@@ -37,7 +38,6 @@ from rnnlab.tasks import (
     symbols,
     within,
 )
-from rnnlab.trial import param
 
 SOLVED_ACCURACY = 0.99  # "less than 1% errors", of LSTMs trained on this question: Linzen et al., abstract
 LEAD = 3  # most words before the subject

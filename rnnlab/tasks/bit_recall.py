@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.spec import param
 from rnnlab.tasks import MANY_TO_ONE, Batch, at_end, class_metrics, cross_entropy, lags_from_end, symbols
-from rnnlab.trial import param
 
 SOLVED_ACCURACY = 0.99  # share of sequences that are right, our choice: a network that lost one bit in 25 misses it
 

@@ -24,8 +24,9 @@ import torch
 from torch import Tensor
 
 from rnnlab import seeding
+from rnnlab.spec import param
 from rnnlab.tasks import ONE_TO_MANY, Batch, class_metrics, cross_entropy, symbols
-from rnnlab.trial import Trial, param
+from rnnlab.trial import Trial
 
 SOLVED_ACCURACY = 0.99  # share of notes that are right: as for copy memory
 BLANK = 0

@@ -23,6 +23,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
+from rnnlab.spec import param
 from rnnlab.tasks import (
     LENGTHS,
     MANY_TO_ONE,
@@ -35,7 +36,7 @@ from rnnlab.tasks import (
     shortest_marked,
     value_metrics,
 )
-from rnnlab.trial import Trial, param
+from rnnlab.trial import Trial
 
 SOLVED_LOSS = 0.003  # mean squared error, our choice: 6 % of the baseline as in adding; knowing one value gives 1/36
 TOLERANCE = 0.04  # |error| that counts as correct in `accuracy`

@@ -23,9 +23,10 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
+from rnnlab.spec import param
 from rnnlab.tasks import MANY_TO_MANY, Batch, cross_entropy
 from rnnlab.tasks.copy import SOLVED_ACCURACY, Copy
-from rnnlab.trial import Trial, param
+from rnnlab.trial import Trial
 
 MOST_PATTERNS = 4096  # in balanced batches: all are shuffled at each step
 

@@ -26,8 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.spec import param
 from rnnlab.tasks import MANY_TO_ONE, Batch, at_end, class_metrics, cross_entropy, lags_from_end, symbols
-from rnnlab.trial import Trial, param
+from rnnlab.trial import Trial
 
 SOLVED_ACCURACY = 0.99  # share of strings that are right, our choice: without every bit it is 1/2
 SHORTEST = 2  # bits, of strings of varied length

@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.spec import param
 from rnnlab.tasks import MANY_TO_ONE, Batch, at_end, class_metrics, cross_entropy, lags_from_end, symbols
-from rnnlab.trial import Trial, param
+from rnnlab.trial import Trial
 
 SOLVED_ACCURACY = 0.99  # share of sequences that are right, as in Pascanu et al. 2013, section 4.1.1: under 1 % wrong
 FIRST = 2  # symbols that a sequence may begin with: a and b

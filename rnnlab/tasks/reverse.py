@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.spec import param
 from rnnlab.tasks import SEQUENCE_TO_SEQUENCE, Batch, class_metrics, cross_entropy, symbols, within
-from rnnlab.trial import param
 
 SOLVED_ACCURACY = 0.99  # share of written symbols and ends that are right: as for copy memory
 BLANK = END = 0  # the blank of the inputs, the end among the classes

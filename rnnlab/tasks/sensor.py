@@ -29,8 +29,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.spec import param
 from rnnlab.tasks import MANY_TO_ONE, Batch, at_end, class_metrics, cross_entropy, from_start, lags_from_end
-from rnnlab.trial import Trial, param
+from rnnlab.trial import Trial
 
 SOLVED_ACCURACY = 0.99  # our choice: who takes one of the two events for normal has 2/3
 NORMAL, SLIPPING, JAMMING = CLASSES = range(3)

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.spec import param
 from rnnlab.tasks import MANY_TO_MANY, Batch, class_metrics, cross_entropy, symbols, within
-from rnnlab.trial import param
 
 SOLVED_ACCURACY = 0.99  # our choice, as for copy memory; without the context it is 1/2, or 1/4 with both
 PADDING = 0

@@ -22,8 +22,8 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
+from rnnlab.spec import param
 from rnnlab.tasks import MANY_TO_ONE, Batch, at_end, class_metrics, cross_entropy, lags_from_end, symbols
-from rnnlab.trial import param
 
 SOLVED_ACCURACY = 0.99  # share of sequences that are right, as in Pascanu et al. 2013, section 4.1.1: under 1 % wrong
 WINDOWS = {2: (1, 5), 3: (1, 3, 6)}  # tenths of the sequence at which the windows of the symbols begin

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.spec import param
 from rnnlab.tasks import MANY_TO_MANY, Batch, class_metrics, cross_entropy, symbols
-from rnnlab.trial import param
 
 SOLVED_ACCURACY = 0.99  # share of recalled symbols that are right, as in copy memory
 BLANK = 0

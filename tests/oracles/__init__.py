@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rnnlab.spec import name_of
 from rnnlab.tasks import Batch, Task
-from rnnlab.trial import name_of
 
 
 class Known(NamedTuple):
