@@ -198,6 +198,13 @@ def test_hydra_plugins_stays_a_namespace_that_other_packages_can_share():
     assert not (ROOT / "hydra_plugins" / "__init__.py").exists()
 
 
+def test_no_package_has_a_function_of_the_name_of_one_of_its_files():
+    """Importing the file would put it in the place of the function."""
+    for path in (ROOT / "rnnlab").rglob("__init__.py"):
+        names = {node.name for node in ast.parse(path.read_text()).body if hasattr(node, "name")}
+        assert not names & {file.stem for file in path.parent.glob("*.py")}, path
+
+
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_every_file_of_a_folder_is_one_member_with_its_source(kind):
     files = [path for path in (ROOT / "rnnlab" / f"{kind}s").glob("*.py") if path.name != "__init__.py"]

@@ -66,6 +66,6 @@ def standard_normal(generator: np.random.Generator, *shape: int) -> Tensor:
     return torch.from_numpy(generator.standard_normal(shape)).clone()  # into memory aligned as torch aligns it
 
 
-def uniform(generator: np.random.Generator, low: float, high: float, *shape: int) -> Tensor:
+def uniform_between(generator: np.random.Generator, low: float, high: float, *shape: int) -> Tensor:
     """Independent U(low, high) entries in float64."""
     return torch.from_numpy(generator.uniform(low, high, shape)).clone()

@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from rnnlab.inits import uniform
+from rnnlab.inits import uniform_between
 from rnnlab.inits.orthogonal import Orthogonal
 from rnnlab.trial import Trial, name_of, param
 
@@ -34,7 +34,7 @@ class Chrono:
         return Orthogonal(self.spectral_radius).recurrent(generator, hidden_size)
 
     def gate_bias(self, generator: np.random.Generator, hidden_size: int) -> Tensor:
-        return uniform(generator, 1, self.longest - 1, hidden_size).log()
+        return uniform_between(generator, 1, self.longest - 1, hidden_size).log()
 
     def refuses(self, trial: Trial) -> Iterator[str]:
         if not getattr(trial.cell, "gated", False):
