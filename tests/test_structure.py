@@ -220,6 +220,18 @@ def test_every_file_of_a_folder_is_one_member_with_its_source(kind):
         )
 
 
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_member_says_which_others_it_is_built_on(kind):
+    """So that its trials get new keys where the version of one of them is raised."""
+    folders = tuple(f"rnnlab.{folder}s." for folder in FOLDERS)
+    for name, member in registry()[kind].items():
+        path = ROOT / "rnnlab" / f"{kind}s" / f"{name}.py"
+        seen = {".".join(dotted.split(".")[:3]) for dotted in imports(path) if dotted.startswith(folders)}
+        files = {module for module in seen if (ROOT / f"{module.replace('.', '/')}.py").exists()}
+        said = {part.__module__ for part in getattr(member, "built_on", ())}
+        assert said == files, f"{path}: built_on must name the members of {', '.join(sorted(files)) or 'no other file'}"
+
+
 @every_source
 def test_every_file_says_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text()))

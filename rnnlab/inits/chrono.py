@@ -25,6 +25,7 @@ from rnnlab.trial import Trial, name_of, param
 @dataclass(frozen=True)
 class Chrono:
     version: ClassVar[int] = 1
+    built_on: ClassVar[tuple[type, ...]] = (Orthogonal,)
     overrules: ClassVar[frozenset[str]] = frozenset({"forget_bias", "keep_bias"})
     spectral_radius: float = param(1.0, low=0)
     input_scale: float = param(0.1, low=0)
