@@ -86,18 +86,31 @@ def attempt(trials: Sequence[Trial], weights: Sequence[Mapping[str, Tensor]], le
     """As `at_lengths`, but where that raises, the length is left out: what was trained stays what it is."""
     found = Evaluated([{} for _ in trials], Counter())
     for value in lengths:
-        try:
-            rows = at_lengths(trials, weights, [value])
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is told, and no trial fails by it
-            if len(trials) == 1:
-                found.failed[value, f"{type(error).__name__}: {error}".splitlines()[0]] += 1
-                continue
+        rows, reason = _tried(trials, weights, value)
+        if reason and len(trials) > 1:  # now that what the failure held in memory is free
             alone = [attempt([one], [own], [value]) for one, own in zip(trials, weights, strict=True)]
             rows = [metrics for one in alone for metrics in one.metrics]
             found.failed.update(sum((one.failed for one in alone), Counter()))
+        elif reason:
+            found.failed[value, reason] += 1
         for metrics, row in zip(found.metrics, rows, strict=True):
             metrics |= row
     return found
+
+
+def _tried(
+    trials: Sequence[Trial], weights: Sequence[Mapping[str, Tensor]], value: int
+) -> tuple[list[dict[str, float]], str]:
+    """What `at_lengths` finds, or nothing for each trial and why."""
+    try:
+        return at_lengths(trials, weights, [value]), ""
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is told, and no trial fails by it
+        return [{} for _ in trials], reason_of(error)
+
+
+def reason_of(error: Exception) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
 
 
 def notes(failed: Counter[tuple[int, str]]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from rnnlab.checkpoints import Unusable
-from rnnlab.lengths import attempt, notes
+from rnnlab.lengths import attempt, notes, reason_of
 from rnnlab.record import EXHAUSTED, SOLVED, at_length
 from rnnlab.store.reader import Reader
 from rnnlab.store.runs import Row
@@ -61,6 +61,8 @@ def make_up(found: Sequence[Lacking], reader: Reader, writer: Writer) -> Iterato
                     loaded.append((one, final_weights(reader, one.run, one.trial)))
                 except Unusable as error:
                     without[str(error)] += 1
+                except (MemoryError, RuntimeError) as error:  # torch says with the latter that there is no memory
+                    failed.update((value, reason_of(error)) for value in lengths)
             if loaded:
                 evaluated = attempt([one.trial for one, _ in loaded], [own for _, own in loaded], lengths)
                 failed.update(evaluated.failed)

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,78 @@ def broken(monkeypatch, value, seed=None):
 
 
 LEFT_OUT = "eval.lengths={}: could not be evaluated, trials without it: {} (MemoryError: no room for {})"
+
+
+NO_MEMORY = {  # how it shows that there is none -> what is told of it
+    "numpy": (MemoryError("Unable to allocate 9. GiB"), "MemoryError: Unable to allocate 9. GiB"),
+    "python": (MemoryError(), "MemoryError"),
+    "torch": (
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes\nframe"),
+        "RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("where", ["held_out", "forward", "_measured"])
+@pytest.mark.parametrize("how", NO_MEMORY)
+def test_a_trial_in_this_process_ends_with_its_result_and_a_line_where_the_memory_does_not_suffice(
+    how, where, store, monkeypatch, capsys
+):
+    error, reason = NO_MEMORY[how]
+
+    def fail(*_):
+        raise error
+
+    words = (*QUICK, "engine=inline", "eval.lengths=[5,30]", f"store.path={store}")
+    left_out = "".join(
+        f"eval.lengths={value}: could not be evaluated, trials without it: 1 ({reason})\n" for value in (5, 30)
+    )
+    for again in ("", ", in the store already: engine.mode=force trains it again"):
+        with monkeypatch.context() as patched:
+            patched.setattr(lengths, where, fail)
+            assert command_line(monkeypatch, *words) == 0
+        said = capsys.readouterr()
+        assert re.fullmatch(rf"exhausted at step 4 of at most 4, run \w+{again}\n", said.out)
+        assert said.err == left_out
+    frame = Reader(store).frame("adhoc")
+    assert list(frame["status"]) == [EXHAUSTED]
+    assert lengths_in(frame) == []
+    assert command_line(monkeypatch, *words) == 0
+    assert lengths_in(Reader(store).frame("adhoc")) == [5, 30]
+
+
+@pytest.mark.parametrize("how", NO_MEMORY)
+def test_weights_that_do_not_fit_into_the_memory_are_told_too(how, store, monkeypatch, capsys):
+    error, reason = NO_MEMORY[how]
+
+    def fail(*_):
+        raise error
+
+    words = (*QUICK, "engine=inline", f"store.path={store}")
+    assert command_line(monkeypatch, *words) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("rnnlab.make_up.final_weights", fail)
+    assert command_line(monkeypatch, *words, "eval.lengths=[5]") == 0
+    assert capsys.readouterr().err == f"eval.lengths=5: could not be evaluated, trials without it: 1 ({reason})\n"
+
+
+def test_what_a_failed_evaluation_held_is_free_before_trials_are_evaluated_alone(monkeypatch):
+    trials = [trial(seed=seed, **SMALL) for seed in range(2)]
+    weights = [weights_of(one) for one in trials]
+    whole, held = lengths._measured, []
+
+    def measured(task, chosen, own):
+        if len(chosen) > 1:
+            large = torch.zeros(9)
+            held.append(weakref.ref(large))
+            raise MemoryError
+        assert held[0]() is None, "the memory is still taken"
+        return whole(task, chosen, own)
+
+    monkeypatch.setattr(lengths, "_measured", measured)
+    found = attempt(trials, weights, [3])
+    assert not found.failed
+    assert all(found.metrics)
 
 
 @pytest.mark.parametrize("stack_size", [1, 4])
