@@ -1,8 +1,10 @@
 """Evaluation at other lengths than trained: what it measures, what it leaves as it was, and that no trial lacks it."""
 
+import contextlib
 import dataclasses
 import re
 import shutil
+import sqlite3
 import weakref
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from rnnlab.frame import MEASURED
 from rnnlab.frame import lengths as lengths_in
 from rnnlab.lengths import at_lengths, attempt, needed_bytes, refusals
 from rnnlab.model import forward, shapes
+from rnnlab.provenance import numerics
 from rnnlab.record import AT_LENGTH, DIVERGED, EXHAUSTED, RUNNING, SOLVED
 from rnnlab.registry import registry
 from rnnlab.seeding import generator
@@ -381,6 +384,21 @@ def test_finished_trials_that_lack_it_are_evaluated_from_their_stored_weights(fr
     assert all(one.equals(other) for one, other in zip(curves, again, strict=True))
     assert not any(curve.duplicated(["key", "step"]).any() for curve in curves)
     assert set(Reader(late).trials()["mlflow_status"]) == {"FINISHED"}
+
+
+def test_what_is_made_up_under_other_numerics_than_it_was_trained_under_is_told(fresh):
+    trials = [trial(seed=seed, **SMALL) for seed in range(4)]
+    store = fresh("store")
+    run(store, trials, ())
+    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
+        of_run = "key = 'rnnlab.numerics' AND run_uuid IN (SELECT run_uuid FROM tags WHERE value = ?)"
+        connection.execute(f"UPDATE tags SET value = 'torch 1.0, cpu' WHERE {of_run}", (trials[0].key,))
+        connection.execute(f"UPDATE tags SET value = 'torch 1.0, cpu' WHERE {of_run}", (trials[1].key,))
+        connection.execute(f"DELETE FROM tags WHERE {of_run}", (trials[2].key,))  # it is not known
+    done = "eval.lengths: 4 finished before without them; evaluated now, from the stored weights"
+    other = "eval.lengths: 2 of them were trained under other numerics (torch 1.0, cpu), evaluated now under "
+    assert run(store, trials).notes == [done, other + numerics()]
+    assert run(store, trials).notes == []
 
 
 def test_interrupted_while_it_makes_up_the_same_command_goes_on(fresh, monkeypatch):

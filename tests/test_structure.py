@@ -51,7 +51,7 @@ SEES = {
     "survey": "trial train sweep checkpoints provenance spool store stored recovery",
     "forecast": "trial sweep lengths model memory cost calibrate processes collector store survey",
     "recovery": "progress checkpoints spool store processes collector",
-    "make_up": "trial record checkpoints lengths store stored",
+    "make_up": "trial record checkpoints lengths provenance store stored",
     "engine": """
         trial record lengths store make_up progress provenance spool processes collector recovery survey forecast
     """,
