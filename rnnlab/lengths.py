@@ -64,7 +64,7 @@ def _form(task: Task) -> tuple[Any, ...]:
 
 def needed_bytes(trial: Trial, value: int) -> int:
     """What the evaluation of one trial at this length takes, about; nothing of that size is made to know it."""
-    task: Task = _at(trial.task, value)
+    task: Task = at_value(trial.task, value)
     steps, size, hidden = task.length, trial.train.eval_size, aligned(trial.model.hidden_size)
     shown = trial.task.sample(generator(0, "cost"), 1)
     drawn = sum(field.nbytes for field in shown if field is not None) / trial.task.length  # for a step
@@ -134,7 +134,7 @@ def at_lengths(
     found: list[dict[str, float]] = [{} for _ in trials]
     with one_thread():
         for value in dict.fromkeys(lengths):
-            task = _at(trials[0].task, value)
+            task = at_value(trials[0].task, value)
             size = trials[0].train.eval_size
             group = max(1, ELEMENTS // (task.length * size * trials[0].model.hidden_size))
             for start in range(0, len(trials), group):
@@ -145,7 +145,8 @@ def at_lengths(
     return found
 
 
-def _at(task: Any, value: int) -> Any:
+def at_value(task: Any, value: int) -> Any:
+    """The task with another value of its dial."""
     return dataclasses.replace(task, **{task.dial: value})
 
 

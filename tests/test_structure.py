@@ -37,7 +37,7 @@ SEES = {
     "frame": "trial record",
     "sweep": "trial record frame",
     "memory": "trial seeding aligned cells looped tasks model optim train",
-    "cost": "trial model memory sweep",
+    "cost": "trial lengths model memory sweep",
     "calibrate": "trial registry train sweep",
     "store": "trial record frame",
     "stored": "trial record registry model checkpoints store",
