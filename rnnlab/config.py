@@ -162,7 +162,7 @@ def _read(product: Mapping[str, Any], parser: OverridesParser, problems: list[st
         try:
             found += parser.parse_overrides([line])
         except OverrideParseException:
-            problems.append(overrides.unreadable(line))
+            problems.append(overrides.unreadable(line, overrides.Chosen([], {})))
     return found
 
 

@@ -48,6 +48,26 @@ def wrong_file(group: str, path: Path) -> Iterator[str]:
                 yield from _wrong_defaults(content.get("defaults", []), path)
 
 
+def members_chosen(path: Path, by_default: Mapping[str, str]) -> dict[str, list[str]]:
+    """Kind -> what an experiment file says of the members of its trials, as written ("copy,adding"): in each product of
+    its axes, else under `defaults`, else `by_default`. Nothing where the file is wrong or is built on other files."""
+    if next(wrong_file("experiment", path), ""):
+        return {}
+    content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    entries = [entry for entry in content.get("defaults", []) if entry != "_self_"]
+    if not all(isinstance(entry, Mapping) for entry in entries):
+        return {}
+    said = {str(key).split()[-1].lstrip("/"): name for entry in entries for key, name in entry.items()}
+    sweeper = content.get("hydra", {}).get("sweeper", {})
+    products = [{**by_default, **said, **sweeper.get("params", {}), **own} for own in sweeper.get("grids") or [{}]]
+    return {kind: list(dict.fromkeys(_written(axes[kind]) for axes in products)) for kind in KINDS}
+
+
+def _written(values: Any) -> str:
+    """The values of an axis as they would stand on the command line."""
+    return ",".join(map(show, values)) if isinstance(values, list) else show(values)
+
+
 def _wrong_experiment(content: Any) -> Iterator[str]:
     for key, value in content.items():
         if key not in TOP:

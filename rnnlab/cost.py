@@ -1,7 +1,8 @@
 """What a sweep costs before it is run: bytes of memory and of store, time, and how wide its stacks should be.
 
 Memory is that of `memory.py`. Time comes from rates: seconds for one training step of one model of a stack, its share
-of the evaluations included, as `calibrate.py` measures them.
+of the evaluations included, as `calibrate.py` measures them. Evaluations at other lengths come on top, each at the
+price of as many training steps as have its operations.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import bisect
 import heapq
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import nnls
 
+from rnnlab.lengths import at_value, needed_bytes
 from rnnlab.memory import NUMBER, largest_tensor_bytes, parameter_rows, peak_bytes, update_bytes, width_of_step
 from rnnlab.model import parameter_count
 from rnnlab.sweep import by_shape
@@ -42,15 +44,19 @@ FILE_BYTES = 700  # of a safetensors file beside its numbers, and of the course 
 # The metrics that `train.py` logs: of an evaluation; of the steps before it; at the end, at most
 EVALUATION_METRICS, TRAINING_METRICS, FINAL_METRICS = 4, 3, 4
 DERIVED_PARAMS = 4  # that `engine.derived` adds to the fields of a trial
+LENGTH_BYTES = 3 * 2 * POINT_BYTES  # of an evaluation at another length: its metrics, and each as the latest value
+
+Lacking = Sequence[tuple[Trial, Sequence[int]]]  # finished trials, and the other lengths at which they are evaluated
 
 
-def store_bytes(trial: Trial, weights: bool) -> int:
+def store_bytes(trial: Trial, weights: bool, lengths: Sequence[int] = ()) -> int:
     """What a run of the trial adds to the store if it uses its whole budget; `weights`: its parameters are kept."""
     evaluations = math.ceil(trial.train.max_steps / trial.train.eval_every)
     points = EVALUATION_METRICS + evaluations * (EVALUATION_METRICS + TRAINING_METRICS) + FINAL_METRICS
     params = len(trial.flat()) + DERIVED_PARAMS
     artifacts = (1 + parameter_rows(trial)) * NUMBER * parameter_count(trial) + 2 * FILE_BYTES
-    return RUN_BYTES + POINT_BYTES * points + PARAM_BYTES * params + (artifacts if weights else 0)
+    rows = RUN_BYTES + POINT_BYTES * points + PARAM_BYTES * params + LENGTH_BYTES * len(lengths)
+    return rows + (artifacts if weights else 0)
 
 
 def stack_width(trial: Trial, waiting: int, workers: int, memory: int, limit: int | None = None) -> int:
@@ -83,31 +89,81 @@ class Estimate:
 
 
 def estimate(
-    trials: Sequence[Trial], rates: Mapping[str, float], workers: int, widths: Mapping[str, int], weights: bool
+    trials: Sequence[Trial],
+    rates: Mapping[str, float],
+    workers: int,
+    widths: Mapping[str, int],
+    weights: bool,
+    lengths: Sequence[int] = (),
 ) -> Estimate:
     """The cost of training `trials`.
 
     rates:   shape key -> seconds for a training step of one model of a stack; shapes without are interpolated
     widths:  shape key -> width of its stacks
     weights: whether the store keeps parameters
+    lengths: at which each trial is evaluated too at its end
     """
     groups = by_shape(trials)
     known = interpolate(rates, trials)
-    largest = max((peak_bytes(group[0], widths[shape_key(group[0])]) for group in groups), default=0)
+    largest = max((_worker_bytes(group[0], widths[shape_key(group[0])], lengths) for group in groups), default=0)
     return Estimate(
-        seconds=_seconds(groups, known, workers, widths) if known or not trials else None,
+        seconds=_seconds(groups, known, workers, widths, lengths) if known or not trials else None,
         memory=workers * (PROCESS_BYTES + largest) if trials else 0,
-        store=sum(store_bytes(group[0], weights) * len(group) for group in groups),
+        store=sum(store_bytes(group[0], weights, lengths) * len(group) for group in groups),
     )
 
 
+def with_made_up(found: Estimate, lacking: Lacking, rates: Mapping[str, float]) -> Estimate:
+    """The cost with that of evaluating finished trials, one after another in the launching process, at the end."""
+    if not lacking:
+        return found
+    taken = made_up_seconds(lacking, rates)
+    return replace(
+        found,
+        seconds=None if found.seconds is None or taken is None else found.seconds + taken,
+        memory=max(found.memory, PROCESS_BYTES + max(_evaluated_bytes(trial, lengths) for trial, lengths in lacking)),
+        store=found.store + LENGTH_BYTES * sum(len(lengths) for _, lengths in lacking),
+    )
+
+
+def made_up_seconds(lacking: Lacking, rates: Mapping[str, float]) -> float | None:
+    """The time for evaluating finished trials; None where a rate is not known."""
+    if not {shape_key(trial) for trial, _ in lacking} <= rates.keys():
+        return None
+    return sum(rates[shape_key(trial)] * steps_worth(trial, lengths) for trial, lengths in lacking)
+
+
+def steps_worth(trial: Trial, lengths: Sequence[int]) -> float:
+    """How many training steps of the trial take about as long as its evaluation at these lengths.
+
+    By the elements of the states. Of what looks at all pairs of steps, as a Transformer does, it is too little.
+    """
+    steps = sum(at_value(trial.task, value).length for value in lengths)
+    return steps * trial.train.eval_size / (trial.task.length * _sequences(trial))
+
+
+def _worker_bytes(trial: Trial, width: int, lengths: Sequence[int]) -> int:
+    """The peak of the tensors of a worker: of a stack while it trains, or beside it an evaluation at another length."""
+    held = width * parameter_rows(trial) * NUMBER * parameter_count(trial)
+    evaluated = _evaluated_bytes(trial, lengths)
+    return max(peak_bytes(trial, width), held + evaluated if evaluated else 0)
+
+
+def _evaluated_bytes(trial: Trial, lengths: Sequence[int]) -> int:
+    return max((needed_bytes(trial, value) for value in lengths), default=0)
+
+
 def _seconds(
-    groups: Sequence[Sequence[Trial]], rates: Mapping[str, float], workers: int, widths: Mapping[str, int]
+    groups: Sequence[Sequence[Trial]],
+    rates: Mapping[str, float],
+    workers: int,
+    widths: Mapping[str, int],
+    lengths: Sequence[int],
 ) -> float:
     """When the last worker is done, each taking the next stack as soon as it is free; or the store's one writer."""
     free_at = [0.0] * workers
     for group in groups:
-        key, steps = shape_key(group[0]), group[0].train.max_steps
+        key, steps = shape_key(group[0]), group[0].train.max_steps + steps_worth(group[0], lengths)
         for start in range(0, len(group), widths[key]):
             models = min(widths[key], len(group) - start)
             heapq.heapreplace(free_at, free_at[0] + models * (steps * rates[key] + RUN_SECONDS))
@@ -139,10 +195,15 @@ def _parts(trial: Trial) -> np.ndarray:
 
     Multiplications in the recurrence, elements of the states, calls, and the eigenvalues of W_hh.
     """
-    train, hidden = trial.train, trial.model.hidden_size
-    sequences = 3 * train.batch_size + train.eval_size / train.eval_every  # backward costs twice what forward does
-    elements = trial.task.length * sequences * hidden * width_of_step(trial)
-    return np.array([elements * hidden, elements, 1, hidden**3 / train.eval_every], dtype=float)
+    hidden = trial.model.hidden_size
+    elements = trial.task.length * _sequences(trial) * hidden * width_of_step(trial)
+    return np.array([elements * hidden, elements, 1, hidden**3 / trial.train.eval_every], dtype=float)
+
+
+def _sequences(trial: Trial) -> float:
+    """How many sequences a forward pass would have that takes as long as a training step with its share."""
+    train = trial.train
+    return 3 * train.batch_size + train.eval_size / train.eval_every  # backward costs twice what forward does
 
 
 def duration(seconds: float) -> str:

@@ -173,7 +173,9 @@ class _Launch:
         return resources(trials, workers, settings.memory_gb, settings.stack_size, self.lengths)
 
     def _forecast(self, start: Start) -> Forecast:
-        return Forecast(start, self.resources(start.planned.pending), self.survey, self.store.weights == "both")
+        given, weights = self.resources(start.planned.pending), self.store.weights == "both"
+        lacking = [(one.trial, one.lengths) for one in self._lacking(start)]
+        return Forecast(start, given, self.survey, weights, self.lengths, lacking)
 
     def _work(self, start: Start) -> Work:
         given = self.resources(start.planned.pending)
@@ -249,8 +251,8 @@ class _Launch:
     def _show(self, start: Start, forecast: Forecast | None) -> None:
         if self.is_sweep or self.settings.dry_run:
             rows = [*_plan_rows(start, forecast), ("store", self.place.shown)]
-            if self.lengths:
-                without = len(self._lacking(start))
+            if self.lengths and forecast:
+                without = len(forecast.lacking)
                 rows.insert(1, ("eval.lengths", f"{', '.join(map(str, self.lengths))}; {without} finished without"))
             print_table(f"Sweep {self.experiment}", rows, self.settings.progress)
 

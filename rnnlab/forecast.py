@@ -9,7 +9,19 @@ from dataclasses import dataclass
 
 from rnnlab.calibrate import side_by_side
 from rnnlab.collector import Outcome
-from rnnlab.cost import PROCESS_BYTES, Estimate, duration, estimate, interpolate, size, stack_width
+from rnnlab.cost import (
+    PROCESS_BYTES,
+    Estimate,
+    Lacking,
+    duration,
+    estimate,
+    interpolate,
+    made_up_seconds,
+    size,
+    stack_width,
+    steps_worth,
+    with_made_up,
+)
 from rnnlab.lengths import needed_bytes
 from rnnlab.memory import peak_bytes
 from rnnlab.model import parameter_count
@@ -77,42 +89,65 @@ def _needed(trial: Trial, memory: int) -> int:
 
 
 class Forecast:
-    """The cost of what a launch has to do, from earlier runs on this machine or from a short calibration."""
+    """The cost of what a launch has to do, from earlier runs on this machine or from a short calibration.
 
-    def __init__(self, start: Start, given: Resources, survey: Survey, weights: bool) -> None:
-        self.pending = start.planned.pending
+    lengths: at which pending trials are evaluated too
+    lacking: finished trials that are evaluated now
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        given: Resources,
+        survey: Survey,
+        weights: bool,
+        lengths: Sequence[int] = (),
+        lacking: Lacking = (),
+    ) -> None:
+        self.pending, self.lengths, self.lacking = start.planned.pending, lengths, lacking
         self.given = given
         self.place = survey.place
+        self.known = [*self.pending, *(trial for trial, _ in lacking)]  # whose rates are to be known
         rates, self.source = self._rates(survey)
-        self.rates = interpolate(rates, self.pending)
-        self.estimate: Estimate = estimate(self.pending, self.rates, given.workers, given.widths, weights)
+        self.rates = interpolate(rates, self.known)
+        trained = estimate(self.pending, self.rates, given.workers, given.widths, weights, lengths)
+        self.estimate: Estimate = with_made_up(trained, lacking, self.rates)
         self.began, self.held = time.monotonic(), stored_bytes(survey.place)
 
     def _rates(self, survey: Survey) -> tuple[dict[str, float], str]:
         """Seconds for a training step by shape, and where they are from."""
-        shapes = {shape_key(trial) for trial in self.pending}
+        shapes = {shape_key(trial) for trial in self.known}
         known = {key: rate for key, rate in survey.rates(socket.gethostname()).items() if key in shapes}
         if known.keys() == shapes:
             return known, "from earlier runs"
-        if sum(map(work, self.pending)) / SLOWEST / self.given.workers < SHORT:
+        if self._work() / SLOWEST < SHORT:
             return known, "too little to calibrate"
+        widths = {**dict.fromkeys(shapes, 1), **self.given.widths}
         with worker_environment():
-            measured = side_by_side(self.pending, self.given.widths, self.given.workers)
+            measured = side_by_side(self.known, widths, self.given.workers)
         return measured | known, "calibrated on this machine"
+
+    def _work(self) -> float:
+        """Multiplications of a recurrence that one worker, or this process, has to do."""
+        steps = {trial.key: trial.train.max_steps + steps_worth(trial, self.lengths) for trial in self.pending}
+        trained = sum(work(trial) / trial.train.max_steps * steps[trial.key] for trial in self.pending)
+        made_up = (work(trial) / trial.train.max_steps * steps_worth(trial, own) for trial, own in self.lacking)
+        return trained / self.given.workers + sum(made_up)
 
     def rows(self) -> list[tuple[str, str]]:
         """(what, value) pairs for the first screen."""
         groups = by_shape(self.pending)
+        told = dict(self.estimate.rows())
+        time_told = f"{told['time']}, {self.source}" if self.estimate.seconds is not None else self.source
+        cost = list((told | {"time": time_told}).items())
         if not groups:
-            return []
+            return cost if self.lacking else []
         widths = sorted(self.given.widths.values())
         stacks = f"stacks of {widths[0]}" + (f" to {widths[-1]}" if widths[-1] > widths[0] else "")
         execution = f"{counted(len(groups), 'shape')}, {stacks}, {counted(self.given.workers, 'worker')}"
         sizes = sorted(parameter_count(group[0]) for group in groups)
         parameters = f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if sizes[-1] > sizes[0] else "")
-        told = dict(self.estimate.rows())
-        time_told = f"{told['time']}, {self.source}" if self.estimate.seconds is not None else self.source
-        return [("parameters", parameters), ("execution", execution), *(told | {"time": time_told}).items()]
+        return [("parameters", parameters), ("execution", execution), *cost]
 
     def against(self, outcome: Outcome) -> list[tuple[str, str]]:
         """(what, estimated against actual) pairs for the end."""
@@ -120,7 +155,8 @@ class Forecast:
         used = self._share(outcome)
         rows = []
         if self.estimate.seconds is not None and used > 0:
-            expected = self.estimate.seconds * used
+            made_up = made_up_seconds(self.lacking, self.rates) or 0.0
+            expected = (self.estimate.seconds - made_up) * self._share(outcome, self.lengths) + made_up
             rows.append(("time", f"{_pair(duration(expected), duration(taken))}{_error(expected, taken)}"))
             rows.append(("budget", f"{used:.0%} of the steps were needed"))
         if outcome.peaks:
@@ -132,12 +168,14 @@ class Forecast:
             rows.append(("disk", _pair(f"at most {size(self.estimate.store)}", size(grown))))
         return rows
 
-    def _share(self, outcome: Outcome) -> float:
-        """The part of the whole budget's work that was trained."""
-        rates = {trial.key: self.rates.get(shape_key(trial), 0.0) for trial in self.pending}
-        budget = sum(rates[trial.key] * trial.train.max_steps for trial in self.pending)
-        trained = sum(rate * outcome.trained.get(key, 0) for key, rate in rates.items())
-        return trained / budget if budget else 0.0
+    def _share(self, outcome: Outcome, lengths: Sequence[int] = ()) -> float:
+        """The part of the whole budget's work that was done, with evaluations at other lengths or without."""
+        done = budget = 0.0
+        for trial in self.pending:
+            rate, more = self.rates.get(shape_key(trial), 0.0), steps_worth(trial, lengths)
+            budget += rate * (trial.train.max_steps + more)
+            done += rate * (outcome.trained[trial.key] + more) if trial.key in outcome.trained else 0.0
+        return done / budget if budget else 0.0
 
 
 def stored_bytes(place: Place) -> int:

@@ -8,6 +8,7 @@ a metric was not (yet) recorded, the entry is missing (NaN). Numbers are float64
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pandas as pd
 
@@ -48,6 +49,11 @@ ADDED_LATER = {
     for field in dataclasses.fields(spec)
     if field.metadata["absent"] is not dataclasses.MISSING
 }
+# The same of tasks, cells and inits. A frame knows none of them, so this repeats what they declare as `absent`
+ADDED_TO_MEMBERS: dict[tuple[str, str], dict[str, Any]] = {
+    ("task", "adding"): {"markers": "halves", "target": "sum", "lengths": "equal"},
+    ("task", "copy"): {"inputs": "one-hot"},
+}
 
 
 def lengths(frame: pd.DataFrame) -> list[int]:
@@ -68,6 +74,10 @@ def tidy(rows: pd.DataFrame) -> pd.DataFrame:
     for name, absent in ADDED_LATER.items():
         if name in frame and absent is not None:
             frame[name] = frame[name].fillna(absent)
+    for (kind, member), fields in ADDED_TO_MEMBERS.items():
+        for name, absent in fields.items():
+            if (column := f"{kind}.{name}") in frame:
+                frame[column] = frame[column].mask(frame[column].isna() & (frame[kind] == member), absent)
     for name in frame.columns.difference(list(TEXT)):
         numbers = pd.to_numeric(frame[name], errors="coerce")
         frame[name] = numbers.astype("float64") if numbers.notna().any() or name in NUMBERS else frame[name]

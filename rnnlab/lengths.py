@@ -67,7 +67,7 @@ def _form(task: Task) -> tuple[Any, ...]:
 
 def needed_bytes(trial: Trial, value: int) -> int:
     """What the evaluation of one trial at this length takes, about; nothing of that size is made to know it."""
-    task: Task = _at(trial.task, value)
+    task: Task = at_value(trial.task, value)
     steps, size, hidden = task.length, trial.train.eval_size, aligned(trial.model.hidden_size)
     shown = trial.task.sample(generator(0, "cost"), 1)
     drawn = sum(field.nbytes for field in shown if field is not None) / trial.task.length  # for a step
@@ -89,18 +89,31 @@ def attempt(trials: Sequence[Trial], weights: Sequence[Mapping[str, Tensor]], le
     """As `at_lengths`, but where that raises, the length is left out: what was trained stays what it is."""
     found = Evaluated([{} for _ in trials], Counter())
     for value in lengths:
-        try:
-            rows = at_lengths(trials, weights, [value])
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is told, and no trial fails by it
-            if len(trials) == 1:
-                found.failed[value, f"{type(error).__name__}: {error}".splitlines()[0]] += 1
-                continue
+        rows, reason = _tried(trials, weights, value)
+        if reason and len(trials) > 1:  # now that what the failure held in memory is free
             alone = [attempt([one], [own], [value]) for one, own in zip(trials, weights, strict=True)]
             rows = [metrics for one in alone for metrics in one.metrics]
             found.failed.update(sum((one.failed for one in alone), Counter()))
+        elif reason:
+            found.failed[value, reason] += 1
         for metrics, row in zip(found.metrics, rows, strict=True):
             metrics |= row
     return found
+
+
+def _tried(
+    trials: Sequence[Trial], weights: Sequence[Mapping[str, Tensor]], value: int
+) -> tuple[list[dict[str, float]], str]:
+    """What `at_lengths` finds, or nothing for each trial and why."""
+    try:
+        return at_lengths(trials, weights, [value]), ""
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is told, and no trial fails by it
+        return [{} for _ in trials], reason_of(error)
+
+
+def reason_of(error: Exception) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
 
 
 def notes(failed: Counter[tuple[int, str]]) -> list[str]:
@@ -124,7 +137,7 @@ def at_lengths(
     found: list[dict[str, float]] = [{} for _ in trials]
     with one_thread():
         for value in dict.fromkeys(lengths):
-            task = _at(trials[0].task, value)
+            task = at_value(trials[0].task, value)
             size = trials[0].train.eval_size
             group = max(1, ELEMENTS // (task.length * size * trials[0].model.hidden_size))
             for start in range(0, len(trials), group):
@@ -135,7 +148,8 @@ def at_lengths(
     return found
 
 
-def _at(task: Any, value: int) -> Any:
+def at_value(task: Any, value: int) -> Any:
+    """The task with another value of its dial."""
     return dataclasses.replace(task, **{task.dial: value})
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from rnnlab.checkpoints import Unusable
-from rnnlab.lengths import attempt, notes
+from rnnlab.lengths import attempt, notes, reason_of
+from rnnlab.provenance import numerics
 from rnnlab.record import EXHAUSTED, SOLVED, at_length
 from rnnlab.store.reader import Reader
 from rnnlab.store.runs import Row
@@ -51,7 +52,7 @@ def lacking(
 
 def make_up(found: Sequence[Lacking], reader: Reader, writer: Writer) -> Iterator[str]:
     """Evaluate and write what is lacking; yields what a person should know. Done again, it changes nothing."""
-    done, without = 0, Counter[str]()
+    here, done, without, others = numerics(), 0, Counter[str](), Counter[str]()
     failed: Counter[tuple[int, str]] = Counter()
     for (_, lengths), group in _groups(found).items():
         for start in range(0, len(group), AT_ONCE):
@@ -61,14 +62,20 @@ def make_up(found: Sequence[Lacking], reader: Reader, writer: Writer) -> Iterato
                     loaded.append((one, final_weights(reader, one.run, one.trial)))
                 except Unusable as error:
                     without[str(error)] += 1
+                except (MemoryError, RuntimeError) as error:  # torch says with the latter that there is no memory
+                    failed.update((value, reason_of(error)) for value in lengths)
             if loaded:
                 evaluated = attempt([one.trial for one, _ in loaded], [own for _, own in loaded], lengths)
                 failed.update(evaluated.failed)
                 for (one, _), row in zip(loaded, evaluated.metrics, strict=True):
                     writer.supplement(one.run, row, one.step)
                     done += bool(row)
+                    others[one.run["numerics"]] += bool(row)
     if done:
         yield f"eval.lengths: {done} finished before without them; evaluated now, from the stored weights"
+    for tag, count in others.items():
+        if count and isinstance(tag, str) and tag != here:
+            yield f"eval.lengths: {count} of them were trained under other numerics ({tag}), evaluated now under {here}"
     yield from notes(failed)
     for why, count in without.items():
         yield f"eval.lengths: {count} finished without them, and the weights {why}; engine.mode=force trains all again"

@@ -5,6 +5,7 @@ Each function yields one line for each problem: the key, the value, what is allo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import itertools
@@ -18,10 +19,10 @@ from hydra.core.override_parser.types import Glob, Override, QuotedString, Sweep
 from hydra.errors import OverrideParseException
 
 from rnnlab.build import EMPTY, build_part
-from rnnlab.config_file import wrong_file
+from rnnlab.config_file import members_chosen, wrong_file
 from rnnlab.engine import EngineSettings
 from rnnlab.lengths import EvalSettings
-from rnnlab.refusal import BadInput, show, unknown_key
+from rnnlab.refusal import BadInput, closest, show, unknown_key
 from rnnlab.registry import registry
 from rnnlab.spec import build_spec, requirement
 from rnnlab.store import KEYS, StoreSettings
@@ -45,6 +46,7 @@ def check(arguments: Sequence[str]) -> None:
     folders = [CONF, *(Path(word.partition("=")[2]) for word in arguments if word.startswith("--config-dir="))]
     problems: list[str] = []
     given: list[Override] = []
+    unread: list[str] = []
     for before, word in zip(["", *arguments], arguments, strict=False):
         if before == "--config-dir":  # refused already, as it lacks its folder
             continue
@@ -54,10 +56,10 @@ def check(arguments: Sequence[str]) -> None:
         try:
             given += parser.parse_overrides([word])
         except OverrideParseException:
-            problems.append(unreadable(word))
+            unread.append(word)
     problems += twice(given)
-    named = any(key_of(override) == "experiment" for override in given)
-    chosen = Chosen(given, {} if named else DEFAULT_MEMBERS)  # an experiment file may choose other members
+    chosen = Chosen(given, _members_by_default(given, folders, parser))
+    problems += [unreadable(word, chosen) for word in unread]
     for override in given:
         problems += wrong(override, chosen)
         problems += _wrong_members(override, folders)
@@ -65,15 +67,32 @@ def check(arguments: Sequence[str]) -> None:
         raise BadInput(*dict.fromkeys(problems))
 
 
+def _members_by_default(
+    given: Sequence[Override], folders: Sequence[Path], parser: OverridesParser
+) -> dict[str, list[str]]:
+    """Kind -> the members of the trials that the experiment file in use describes, else those of conf/config.yaml."""
+    named = [override for override in given if key_of(override) == "experiment"]
+    if not named:
+        return {kind: [name] for kind, name in DEFAULT_MEMBERS.items()}
+    files = [folder / "experiment" / f"{value}.yaml" for value in _values(named[-1]) for folder in folders]
+    words = next((members_chosen(file, DEFAULT_MEMBERS) for file in files if file.is_file()), {})
+    found: dict[str, list[str]] = {}
+    for kind, texts in words.items():
+        with contextlib.suppress(OverrideParseException):
+            read = parser.parse_overrides([f"{kind}={text}" for text in texts])
+            found[kind] = [name for override in read for name in _names(override)]
+    return found
+
+
 class Chosen:
     """The tasks, cells and inits that overrides choose, else those by default; none of a kind where nobody tells."""
 
-    def __init__(self, overrides: Sequence[Override], by_default: Mapping[str, str]) -> None:
+    def __init__(self, overrides: Sequence[Override], by_default: Mapping[str, str | Sequence[str]]) -> None:
         given = {key_of(override): override for override in overrides}
         self.members: dict[str, list[str]] = {}
         for kind in KINDS:
-            found = _values(given[kind]) if kind in given else [by_default.get(kind)]
-            names = [value for value in found if isinstance(value, str)]
+            other = by_default.get(kind, ())
+            names = _names(given[kind]) if kind in given else [other] if isinstance(other, str) else other
             if names and set(names) <= set(registry()[kind]):
                 self.members[kind] = list(dict.fromkeys(names))
 
@@ -82,6 +101,12 @@ class Chosen:
         members = self.members.get(kind) or sorted(registry()[kind])
         lacking = [name for name in members if field not in names_of(registry()[kind][name])]
         return lacking if kind in self.members or lacking == members else []
+
+    def fields(self) -> list[str]:
+        """Every key of two parts: of the members that are chosen; where that is not known, of all."""
+        specs = {kind: [registry()[kind][name] for name in names] for kind, names in self.members.items()}
+        found = {group: [names_of(spec) for spec in of] for group, of in (_specs() | specs).items()}
+        return list(dict.fromkeys(f"{group}.{name}" for group, of in found.items() for names in of for name in names))
 
 
 def wrong(override: Override, chosen: Chosen) -> Iterator[str]:
@@ -126,13 +151,10 @@ def unknown(key: str, value: Any, chosen: Chosen) -> str:
     """The line that refuses a key nobody reads; "" where it is known."""
     section, _, name = key.partition(".")
     if section not in TOP or (name and section in ("seed", "experiment")):
-        everything = [
-            f"{group}.{field}" for group, specs in _specs().items() for spec in specs for field in names_of(spec)
-        ]
-        close = [known for known in everything if known.endswith(f".{key}")]
-        close = close or difflib.get_close_matches(key, [*TOP, *everything], n=1, cutoff=0.75)
-        close = close or difflib.get_close_matches(re.split(r"\W", section)[0], TOP, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
+        everything = chosen.fields()
+        near = difflib.get_close_matches(key, [*TOP, *everything], n=1, cutoff=0.75) or [closest(key, everything)]
+        near += difflib.get_close_matches(re.split(r"\W", section)[0], TOP, n=1)
+        hint = next((f"did you mean {one}? " for one in near if one), "")
         return f"{key}={show(value)}: unknown key; {hint}allowed: {', '.join(TOP)}"
     if not name:
         return ""
@@ -140,9 +162,15 @@ def unknown(key: str, value: Any, chosen: Chosen) -> str:
         known = STORE_KEYS if section == "store" else names_of(FIXED[section])
         return "" if name in known else unknown_key(key, [f"{section}.{field}" for field in known], value)
     lacking = chosen.without(section, name)
-    known = list(dict.fromkeys(field for member in lacking for field in names_of(registry()[section][member])))
-    listed = [f"{section}.{field}" for field in known]
-    return unknown_key(key, listed, value, f"{section} {' or '.join(lacking)}") if lacking else ""
+    if lacking and section not in chosen.members:
+        close = closest(key, [field for field in chosen.fields() if field.startswith(f"{section}.")])
+        hint = f"did you mean {close}? " if close else ""
+        return (
+            f"{key}={show(value)}: unknown key; {hint}allowed: keys of the {section} chosen, no {section} has this one"
+        )
+    own = [names_of(registry()[section][member]) for member in lacking]
+    listed = [f"{section}.{field}" for field in own[0] if all(field in names for names in own)] if own else []
+    return unknown_key(key, listed, value, f"{section} {' and '.join(lacking)}") if lacking else ""
 
 
 def twice(given: Sequence[Override]) -> list[str]:
@@ -208,11 +236,11 @@ def _wrong_flag(word: str) -> Iterator[str]:
         yield f"{word}: must be --cfg=job"
 
 
-def unreadable(word: str) -> str:
+def unreadable(word: str, chosen: Chosen) -> str:
     """The line for a word that Hydra's grammar refuses."""
     name, equals, value = word.partition("=")
     key = name.lstrip("+~")
-    if problem := unknown(key, value, Chosen([], {})):
+    if problem := unknown(key, value, chosen):
         return problem
     if not equals:
         return f"{word}: has no value; must be {key}=VALUE"
@@ -232,6 +260,14 @@ def _values(override: Override) -> list[Any]:
     except ValueError:  # a range with step 0
         return []
     return [value.text if isinstance(value, QuotedString) else value for value in found]
+
+
+def _names(override: Override) -> list[str]:
+    """The members that an override of a group chooses; none where only Hydra can tell."""
+    value = override.value()
+    if isinstance(value, Glob):
+        return list(map(str, value.filter(sorted(registry()[key_of(override)]))))
+    return [found for found in _values(override) if isinstance(found, str)]
 
 
 def _specs() -> dict[str, list[type]]:

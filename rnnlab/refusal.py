@@ -18,11 +18,19 @@ class BadInput(ValueError):
 
 def unknown_key(key: str, known: Sequence[str], value: Any, owner: str = "") -> str:
     """The line that refuses a key nobody reads."""
-    close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.75)
     whose = f" of {owner}" if owner else ""
-    hint = f"did you mean {close[0]}? " if close else ""
+    close = closest(key, known)
+    hint = f"did you mean {close}? " if close else ""
     listed = ", ".join(known) if known else "none"
     return f"{key}={show(value)}: unknown key; {hint}allowed{whose}: {listed}"
+
+
+def closest(key: str, known: Sequence[str]) -> str:
+    """The known key whose last part is like that of `key`, or has it as one of its words; "" where there is none."""
+    names = {one.rpartition(".")[2]: one for one in reversed(known)}
+    name = str(key).rpartition(".")[2]
+    close = difflib.get_close_matches(name, names, n=1) or [one for one in names if name in one.split("_")]
+    return names[close[0]] if name and close else ""
 
 
 def show(value: Any) -> str:

@@ -202,8 +202,17 @@ def _identity(trial: Trial) -> dict[str, Any]:
         ignored = ignored_in(trial, section)
         identity[section] = counted(spec, ignored)
         if section in KINDS and section not in ignored:
-            identity[section] |= {"name": name_of(spec), "version": spec.version}
+            identity[section] |= {"name": name_of(spec), "version": spec.version} | _raised(type(spec))
     return identity
+
+
+def _raised(member: type) -> dict[str, int]:
+    """The versions of the members that this one is `built_on`, and they in turn; 1 is left out, as keys began so."""
+    found: dict[str, int] = {}
+    for part in getattr(member, "built_on", ()):
+        name = ".".join(part.__module__.split(".")[-2:])  # inits.identity
+        found |= _raised(part) | ({name: part.version} if part.version > 1 else {})
+    return found
 
 
 def _digest(identity: Mapping[str, Any]) -> str:

@@ -28,17 +28,21 @@ def keys_of(section, spec):
 
 TASKS = registry()["task"]
 TASK_KEYS, ADDING_KEYS = keys_of("task", TASKS["copy"]), keys_of("task", TASKS["adding"])
-ALL_TASK_KEYS = ", ".join(dict.fromkeys(key for task in TASKS.values() for key in keys_of("task", task).split(", ")))
-DELAYED = " or ".join(name for name, task in TASKS.items() if "task.delay" in keys_of("task", task).split(", "))
 TRAIN_KEYS, ENGINE_KEYS = keys_of("train", Train), keys_of("engine", EngineSettings)
 TOP = "task, model, cell, init, train, seed, store, engine, eval, experiment"
 MODEL_KEYS = ", ".join(f"model.{field.name}" for field in dataclasses.fields(Model))
 MEANT_SIZE = f"unknown key; did you mean model.hidden_size? allowed: {MODEL_KEYS}"
 UNKNOWN = f"unknown key; allowed: {TOP}"
-MEANT_DELAY = f"unknown key; did you mean task.delay? allowed of task {' or '.join(TASKS)}: {ALL_TASK_KEYS}"
+MEANT_DELAY = f"unknown key; did you mean task.delay? allowed of task copy: {TASK_KEYS}"
 MEANT_STEPS = f"unknown key; did you mean train.max_steps? allowed: {TOP}"
 NO_AXIS = "cannot be swept, is no part of a trial; axes are task, model, cell, init, train, seed"
 ADDING_HAS = f"unknown key; allowed of task adding: {ADDING_KEYS}"
+COPY_HAS = f"unknown key; allowed of task copy: {TASK_KEYS}"
+MEANT_LENGTH = f"unknown key; did you mean task.length? allowed of task adding: {ADDING_KEYS}"
+MEANT_RADIUS = (
+    "unknown key; did you mean init.spectral_radius? allowed of init orthogonal: init.spectral_radius, init.input_scale"
+)
+EVERY_INIT = " and ".join(registry()["init"]) + ": init.spectral_radius, init.input_scale"
 A_TASK = f"must be one of {', '.join(TASKS)}"
 HYDRAS = f"Hydra's own settings are fixed here, rnnlab has its own launcher; allowed: {TOP}"
 FLAGS = "unknown flag; allowed: -m, --multirun, --config-dir=DIR, --cfg=job, --help, --version"
@@ -153,7 +157,8 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ("=3", "", "3", UNKNOWN),
     ("seed.x=3", "seed.x", "3", f"unknown key; did you mean seed? allowed: {TOP}"),
     ("train.foo.bar=3", "train.foo.bar", "3", f"unknown key; allowed: {TRAIN_KEYS}"),
-    ("engine.foo=1", "engine.foo", "1", f"unknown key; did you mean engine.mode? allowed: {ENGINE_KEYS}"),
+    ("engine.foo=1", "engine.foo", "1", f"unknown key; allowed: {ENGINE_KEYS}"),
+    ("model.foo=1", "model.foo", "1", f"unknown key; allowed: {MODEL_KEYS}"),
     ("task@train=copy", "task@train", "copy", f"unknown key; did you mean task? allowed: {TOP}"),
     ("tâche=1", "tâche", "1", UNKNOWN),
     (
@@ -162,10 +167,24 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
         "3",
         MEANT_DELAY,
     ),
-    ("task.length=5", "task.length", "5", f"unknown key; allowed of task copy: {TASK_KEYS}"),
+    ("task.foo=1", "task.foo", "1", COPY_HAS),
+    ("task.length=5", "task.length", "5", COPY_HAS),
+    ("task=copy task.lenght=5", "task.lenght", "5", COPY_HAS),
+    ("task=adding task.lenght=5", "task.lenght", "5", MEANT_LENGTH),
+    ("task=adding task.lenght=é", "task.lenght", "é", MEANT_LENGTH),
+    ("task=adding lenght=5", "lenght", "5", f"unknown key; did you mean task.length? allowed: {TOP}"),
+    ("lenght=5", "lenght", "5", f"unknown key; did you mean eval.lengths? allowed: {TOP}"),
+    ("init.radius=2", "init.radius", "2", MEANT_RADIUS),
     ("task=adding task.delay=5", "task.delay", "5", ADDING_HAS),
-    ("experiment=demo_adding task.delay=3", "task.delay", "3", f"is of task {DELAYED}, not of the task chosen here"),
-    ("task.name=adding", "task.name", "adding", f"unknown key; allowed of task copy: {TASK_KEYS}"),
+    ("experiment=demo_adding task.delay=3", "task.delay", "3", ADDING_HAS),
+    ("experiment=demo_adding task.foo=3", "task.foo", "3", ADDING_HAS),
+    ("experiment=demo_adding task.lenght=5", "task.lenght", "5", MEANT_LENGTH),
+    ("experiment=demo_adding task=copy task.foo=3", "task.foo", "3", COPY_HAS),
+    ("experiment=architectures task.delay=3", "task.delay", "3", ADDING_HAS),
+    ("experiment=architectures task.foo=3", "task.foo", "3", "unknown key; allowed of task copy and adding: none"),
+    ("-m task=copy,adding task.foo=1", "task.foo", "1", "unknown key; allowed of task copy and adding: none"),
+    ("-m init=glob(*) init.foo=1,2", "init.foo", "1,2", f"unknown key; allowed of init {EVERY_INIT}"),
+    ("task.name=adding", "task.name", "adding", COPY_HAS),
     # what cannot be read
     ("delay", "delay", "", f"unknown key; did you mean task.delay? allowed: {TOP}"),
     ("seed", "seed", None, "has no value; must be seed=VALUE"),
@@ -399,6 +418,31 @@ def test_an_experiment_file_that_cannot_be_opened_is_refused_in_one_line(kind, e
 def test_settings_and_trials_of_an_experiment_file_are_refused_together(experiment):
     said, _ = experiment(SWEEP + "train: {max_steps: -3}\nengine: {workers: 0}")
     assert {line.split(":")[0] for line in said.splitlines()} == {"train.max_steps=-3", "engine.workers=0"}
+
+
+@pytest.mark.usefixtures("no_training")
+def test_where_it_is_not_known_which_task_is_chosen_a_key_of_none_is_refused_without_a_list_of_all(
+    monkeypatch, tmp_path, capsys
+):
+    for chooses in ("task=nosuch", "experiment=nosuch", "-m task=copy,nosuch"):
+        words = (*chooses.split(), "task.dellay=3", "task.length=5", f"store.path={tmp_path / 'x.db'}")
+        assert command_line(monkeypatch, *words) == 2
+        said = capsys.readouterr().err.splitlines()
+        hint = "did you mean task.delay? allowed: keys of the task chosen, no task has this one"
+        assert [line for line in said if line.startswith("task.")] == [f"task.dellay=3: unknown key; {hint}"]
+        assert len(said) == 2
+
+
+@pytest.mark.usefixtures("no_training")
+def test_an_experiment_file_that_is_built_on_another_has_the_task_of_that_one(monkeypatch, tmp_path, capsys):
+    folder = tmp_path / "conf" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "base.yaml").write_text("# @package _global_\ndefaults: [{override /task: adding}]\n")
+    (folder / "mine.yaml").write_text(f"# @package _global_\ndefaults: [base]\n{SWEEP}")
+    words = ("experiment=mine", f"--config-dir={folder.parent}", f"store.path={tmp_path / 'x.db'}")
+    assert command_line(monkeypatch, *words, "task.notes=3") == 2
+    assert capsys.readouterr().err == "task.notes=3: is of task generate, not of the task chosen here\n"
+    assert command_line(monkeypatch, *words, "task.length=4", "engine.dry_run=true") == 0
 
 
 @pytest.mark.usefixtures("no_training")

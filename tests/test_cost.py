@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from rnnlab import cost, memory
 from rnnlab.collector import derived, run_name
+from rnnlab.lengths import at_lengths, needed_bytes
 from rnnlab.optim import OPTIMIZERS
 from rnnlab.provenance import tags
 from rnnlab.record import EXHAUSTED
@@ -136,19 +137,21 @@ def test_evaluating_in_groups_bounds_the_memory(monkeypatch):
 
 @pytest.mark.parametrize("weights", ["both", "none"])
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "lengths"),
     [
-        {"hidden_size": 64, "max_steps": 300, "eval_every": 20},
-        {"hidden_size": 33, "max_steps": 405, "eval_every": 10, "optimizer": "adam", "task": "adding"},
-        {"hidden_size": 8, "max_steps": 4, "eval_every": 2},
+        ({"hidden_size": 64, "max_steps": 300, "eval_every": 20}, ()),
+        ({"hidden_size": 33, "max_steps": 405, "eval_every": 10, "optimizer": "adam", "task": "adding"}, ()),
+        ({"hidden_size": 8, "max_steps": 4, "eval_every": 2}, ()),
+        ({"hidden_size": 8, "max_steps": 4, "eval_every": 2}, range(1, 21)),
     ],
-    ids=["copy", "adding", "short"],
+    ids=["copy", "adding", "short", "at other lengths"],
 )
-def test_a_run_takes_the_store_that_is_said(store, tmp_path_factory, fields, weights):
+def test_a_run_takes_the_store_that_is_said(store, tmp_path_factory, fields, lengths, weights):
     """A course that uses its whole budget, written for 50 trials: the metrics and tensors are those of `fit`."""
     trials = [trial(**fields, batch_size=2, eval_size=2, learning_rate=1e-12, seed=seed) for seed in range(50)]
     records = list(fit(trials[:1]))
     assert records[-1].status == EXHAUSTED
+    records[-1].metrics.update(at_lengths(trials[:1], [records[-1].weights], lengths)[0])
     files = {record.step: saved(record, tmp_path_factory.mktemp("weights")) for record in records if record.weights}
     empty = size_of(store.parent)
     with Writer(StoreSettings(str(store), weights), "an experiment", tags()) as writer:
@@ -157,7 +160,7 @@ def test_a_run_takes_the_store_that_is_said(store, tmp_path_factory, fields, wei
             for record in records:
                 writer.write(dataclasses.replace(record, key=one.key), files.get(record.step))
     added = (size_of(store.parent) - empty) / len(trials)
-    assert cost.store_bytes(trials[0], weights == "both") == pytest.approx(added, rel=0.3)
+    assert cost.store_bytes(trials[0], weights == "both", lengths) == pytest.approx(added, rel=0.3)
 
 
 def saved(record, folder):
@@ -211,6 +214,47 @@ def test_the_time_of_a_sweep_by_hand(monkeypatch):
     # Seven workers are faster than the one writer, who needs 9 for each of the 7 runs.
     monkeypatch.setattr(cost, "RUN_SECONDS", 9.0)
     assert cost.estimate([*short, *long], rates, 7, widths, True).seconds == 5 + 63
+
+
+def test_an_evaluation_at_other_lengths_costs_its_forward_pass():
+    one = trial(delay=14, symbols=3, batch_size=10, eval_size=60, eval_every=20)  # 20 steps; 30 + 3 sequences
+    assert cost.steps_worth(one, []) == 0
+    assert cost.steps_worth(one, [14]) == pytest.approx(60 / 33), (
+        "two passes over 60 sequences, a step does three of 10"
+    )
+    assert cost.steps_worth(one, [34]) == pytest.approx(2 * 60 / 33)
+    assert cost.steps_worth(one, [14, 34]) == pytest.approx(3 * 60 / 33)
+
+
+def test_an_estimate_rises_with_the_lengths_at_which_trials_are_evaluated_too(monkeypatch):
+    monkeypatch.setattr(cost, "RUN_SECONDS", 0.0)
+    trials = [trial(delay=14, symbols=3, batch_size=10, eval_size=66, eval_every=11, max_steps=10) for _ in range(4)]
+    rates, widths = {shape_key(trials[0]): 1.0}, {shape_key(trials[0]): 2}
+
+    def found(*lengths):
+        return cost.estimate(trials, rates, 1, widths, True, lengths)
+
+    assert found().seconds == cost.START_SECONDS + 4 * 10
+    assert found(14).seconds == pytest.approx(cost.START_SECONDS + 4 * (10 + 66 / 36))
+    assert found(14, 10**4).seconds == pytest.approx(cost.START_SECONDS + 4 * (10 + (20 + 10**4 + 6) / 20 * 66 / 36))
+    assert found(1) == dataclasses.replace(found(1), memory=found().memory), "training takes more"
+    needed = [needed_bytes(trials[0], value) for value in (10**4, 10**5)]
+    for value, count in zip((10**4, 10**5), needed, strict=True):
+        assert 0 < found(14, value).memory - cost.PROCESS_BYTES - count < memory.peak_bytes(trials[0], 2)
+    assert needed[1] > needed[0] > memory.peak_bytes(trials[0], 2)
+
+
+def test_what_is_made_up_comes_on_top_and_is_done_by_one_process():
+    pending, done = trial(seed=0, max_steps=10), trial(seed=1, delay=20, max_steps=10)
+    rates = {shape_key(pending): 1.0, shape_key(done): 3.0}
+    alone = cost.estimate([pending], rates, 1, {shape_key(pending): 1}, True)
+    both = cost.with_made_up(alone, [(done, [50]), (done, [10**5])], rates)
+    assert both.seconds == pytest.approx(alone.seconds + 3 * cost.steps_worth(done, [50, 10**5]))
+    assert both.memory == cost.PROCESS_BYTES + needed_bytes(done, 10**5)
+    assert both.store == alone.store + 2 * cost.LENGTH_BYTES
+    assert cost.with_made_up(alone, [], rates) == alone
+    assert cost.with_made_up(alone, [(done, [50])], {}).seconds is None
+    assert cost.with_made_up(alone, [(done, [5])], rates).memory == alone.memory
 
 
 def test_an_estimate_sums_the_store_and_takes_the_largest_memory():

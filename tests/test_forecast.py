@@ -8,11 +8,13 @@ from stores import QUICK, command_line
 
 from rnnlab import forecast
 from rnnlab.collector import Outcome
-from rnnlab.cost import PROCESS_BYTES
+from rnnlab.cost import PROCESS_BYTES, RUN_SECONDS, START_SECONDS, duration, size, steps_worth
 from rnnlab.forecast import Forecast, resources
+from rnnlab.lengths import needed_bytes
 from rnnlab.memory import peak_bytes
 from rnnlab.store import sqlite_place
 from rnnlab.store.reader import Reader
+from rnnlab.stored import trial_of
 from rnnlab.survey import Survey
 from rnnlab.trial import shape_key
 
@@ -86,6 +88,48 @@ def test_the_end_tells_how_far_off_the_estimate_was_for_what_was_trained(told, m
     assert rows["time"].startswith("estimated 3")
     assert ", was 20 s (+" in rows["time"]
     assert ", was 500 MB" in rows["memory"], "of the workers that were there at once"
+
+
+def test_a_dry_run_tells_a_time_and_a_memory_that_count_the_evaluations_at_other_lengths(monkeypatch, store, capsys):
+    words = (*QUICK, "-m", "seed=0,1", "engine=inline", f"store.path={store}", "engine.progress=plain")
+    assert command_line(monkeypatch, *words) == 0  # so that there are rates
+    shapes = set(Reader(store).trials()["shape"])
+    monkeypatch.setattr(Reader, "rates", lambda reader, host: dict.fromkeys(shapes, 10.0))
+    planned = [trial_of(Reader(store), row) for row in Reader(store).trials().to_dict("records")]
+    evaluating = sum(10.0 * steps_worth(one, [90000]) for one in planned)
+    assert 10**4 < evaluating < 10**5, "it would be what takes the time"
+    training = START_SECONDS + 2 * (4 * 10.0 + RUN_SECONDS)
+
+    def told(*more: str) -> dict[str, str]:
+        capsys.readouterr()
+        assert command_line(monkeypatch, *words, *more, "engine.dry_run=true") == 0
+        return dict(re.findall(r"^ *(time|memory|disk) +(.+?) *$", capsys.readouterr().err, re.MULTILINE))
+
+    forced = "engine.mode=force"
+    plain, more = told(forced), told(forced, "eval.lengths=[90000]")
+    assert plain["time"] == f"at most {duration(training)}, from earlier runs"
+    assert more["time"] == f"at most {duration(training + evaluating)}, from earlier runs"
+    needed = f"about {size(PROCESS_BYTES + needed_bytes(planned[0], 90000))}"
+    assert (plain["memory"], more["memory"]) == (f"about {size(PROCESS_BYTES)}", needed)
+    assert plain["disk"] != more["disk"]
+    assert told() == {}, "all is there"
+    made_up = told("eval.lengths=[90000]")
+    assert made_up["time"] == f"at most {duration(START_SECONDS + evaluating)}, from earlier runs"
+    assert made_up["memory"] == needed
+
+
+def test_the_evaluations_of_trials_that_were_solved_early_count_in_full(told, monkeypatch):
+    trials, plain = told
+    survey = Survey(trials, plain.place)
+    found = Forecast(survey.start("resume"), plain.given, survey, True, lengths=[10**4])
+    outcome = Outcome(trained={one.key: 5 for one in trials})
+    monkeypatch.setattr(forecast.time, "monotonic", lambda: found.began + found.estimate.seconds)
+    rows = dict(found.against(outcome))
+    assert rows["budget"] == "50% of the steps were needed"
+    half_of_training = 4 * 5 * (1 + 2) / 2  # by two workers
+    expected = found.estimate.seconds - half_of_training
+    assert rows["time"].startswith(f"estimated {duration(expected)}, was ")
+    assert expected > 10 * half_of_training
 
 
 def test_rates_come_from_earlier_runs_on_this_machine(monkeypatch, store, capsys):

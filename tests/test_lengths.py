@@ -1,8 +1,11 @@
 """Evaluation at other lengths than trained: what it measures, what it leaves as it was, and that no trial lacks it."""
 
+import contextlib
 import dataclasses
 import re
 import shutil
+import sqlite3
+import weakref
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from rnnlab.frame import MEASURED
 from rnnlab.frame import lengths as lengths_in
 from rnnlab.lengths import at_lengths, attempt, needed_bytes, refusals
 from rnnlab.model import forward, shapes
+from rnnlab.provenance import numerics
 from rnnlab.record import AT_LENGTH, DIVERGED, EXHAUSTED, RUNNING, SOLVED
 from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
@@ -199,6 +203,78 @@ def broken(monkeypatch, value, seed=None):
 LEFT_OUT = "eval.lengths={}: could not be evaluated, trials without it: {} (MemoryError: no room for {})"
 
 
+NO_MEMORY = {  # how it shows that there is none -> what is told of it
+    "numpy": (MemoryError("Unable to allocate 9. GiB"), "MemoryError: Unable to allocate 9. GiB"),
+    "python": (MemoryError(), "MemoryError"),
+    "torch": (
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes\nframe"),
+        "RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("where", ["held_out", "forward", "_measured"])
+@pytest.mark.parametrize("how", NO_MEMORY)
+def test_a_trial_in_this_process_ends_with_its_result_and_a_line_where_the_memory_does_not_suffice(
+    how, where, store, monkeypatch, capsys
+):
+    error, reason = NO_MEMORY[how]
+
+    def fail(*_):
+        raise error
+
+    words = (*QUICK, "engine=inline", "eval.lengths=[5,30]", f"store.path={store}")
+    left_out = "".join(
+        f"eval.lengths={value}: could not be evaluated, trials without it: 1 ({reason})\n" for value in (5, 30)
+    )
+    for again in ("", ", in the store already: engine.mode=force trains it again"):
+        with monkeypatch.context() as patched:
+            patched.setattr(lengths, where, fail)
+            assert command_line(monkeypatch, *words) == 0
+        said = capsys.readouterr()
+        assert re.fullmatch(rf"exhausted at step 4 of at most 4, run \w+{again}\n", said.out)
+        assert said.err == left_out
+    frame = Reader(store).frame("adhoc")
+    assert list(frame["status"]) == [EXHAUSTED]
+    assert lengths_in(frame) == []
+    assert command_line(monkeypatch, *words) == 0
+    assert lengths_in(Reader(store).frame("adhoc")) == [5, 30]
+
+
+@pytest.mark.parametrize("how", NO_MEMORY)
+def test_weights_that_do_not_fit_into_the_memory_are_told_too(how, store, monkeypatch, capsys):
+    error, reason = NO_MEMORY[how]
+
+    def fail(*_):
+        raise error
+
+    words = (*QUICK, "engine=inline", f"store.path={store}")
+    assert command_line(monkeypatch, *words) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("rnnlab.make_up.final_weights", fail)
+    assert command_line(monkeypatch, *words, "eval.lengths=[5]") == 0
+    assert capsys.readouterr().err == f"eval.lengths=5: could not be evaluated, trials without it: 1 ({reason})\n"
+
+
+def test_what_a_failed_evaluation_held_is_free_before_trials_are_evaluated_alone(monkeypatch):
+    trials = [trial(seed=seed, **SMALL) for seed in range(2)]
+    weights = [weights_of(one) for one in trials]
+    whole, held = lengths._measured, []
+
+    def measured(task, chosen, own):
+        if len(chosen) > 1:
+            large = torch.zeros(9)
+            held.append(weakref.ref(large))
+            raise MemoryError
+        assert held[0]() is None, "the memory is still taken"
+        return whole(task, chosen, own)
+
+    monkeypatch.setattr(lengths, "_measured", measured)
+    found = attempt(trials, weights, [3])
+    assert not found.failed
+    assert all(found.metrics)
+
+
 @pytest.mark.parametrize("stack_size", [1, 4])
 def test_an_evaluation_that_fails_changes_nothing_that_was_trained_and_is_told(stack_size, fresh, monkeypatch):
     trials = [trial(seed=seed, **SMALL) for seed in range(4)]
@@ -308,6 +384,21 @@ def test_finished_trials_that_lack_it_are_evaluated_from_their_stored_weights(fr
     assert all(one.equals(other) for one, other in zip(curves, again, strict=True))
     assert not any(curve.duplicated(["key", "step"]).any() for curve in curves)
     assert set(Reader(late).trials()["mlflow_status"]) == {"FINISHED"}
+
+
+def test_what_is_made_up_under_other_numerics_than_it_was_trained_under_is_told(fresh):
+    trials = [trial(seed=seed, **SMALL) for seed in range(4)]
+    store = fresh("store")
+    run(store, trials, ())
+    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
+        of_run = "key = 'rnnlab.numerics' AND run_uuid IN (SELECT run_uuid FROM tags WHERE value = ?)"
+        connection.execute(f"UPDATE tags SET value = 'torch 1.0, cpu' WHERE {of_run}", (trials[0].key,))
+        connection.execute(f"UPDATE tags SET value = 'torch 1.0, cpu' WHERE {of_run}", (trials[1].key,))
+        connection.execute(f"DELETE FROM tags WHERE {of_run}", (trials[2].key,))  # it is not known
+    done = "eval.lengths: 4 finished before without them; evaluated now, from the stored weights"
+    other = "eval.lengths: 2 of them were trained under other numerics (torch 1.0, cpu), evaluated now under "
+    assert run(store, trials).notes == [done, other + numerics()]
+    assert run(store, trials).notes == []
 
 
 def test_interrupted_while_it_makes_up_the_same_command_goes_on(fresh, monkeypatch):

@@ -1,6 +1,7 @@
 """The store: what is written is what is read, and writing twice changes nothing."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import socket
@@ -16,8 +17,10 @@ from safetensors.torch import load_file, save_file
 from torch import zeros
 
 from rnnlab.collector import derived, run_name
+from rnnlab.frame import ADDED_TO_MEMBERS
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED, Record
 from rnnlab.refusal import BadInput, show
+from rnnlab.registry import registry
 from rnnlab.store import (
     HOST_TAG,
     KEY_TAG,
@@ -31,6 +34,7 @@ from rnnlab.store import (
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import VIEW_TAG
 from rnnlab.store.writer import StoreFailure, Writer
+from rnnlab.trial import KINDS
 
 VIEW_OF_TESTS = """SELECT value FROM experiment_tags JOIN experiments USING (experiment_id)
                    WHERE experiments.name = 'tests' AND key = ?"""
@@ -68,6 +72,36 @@ def test_a_frame_has_every_field_of_a_trial_as_it_was(store):
     )
     assert (row["eval/loss"], row["steps_to_solve"], row["trained_steps"]) == (0.1, 20, 40)
     assert row["numerics"] == "here"
+
+
+def test_runs_from_before_a_field_of_their_task_was_added_have_the_value_that_it_means(store):
+    other = trial(task="reverse")
+    old, new = ([trial(task="adding", length=at), trial(task="copy", delay=at)] for at in (5, 6))
+    write(store, [], [other, *old, *new])
+    keys = ", ".join(repr(one.key) for one in old)
+    runs_of_old = f"SELECT run_uuid FROM tags WHERE key = '{KEY_TAG}' AND value IN ({keys})"
+    added = "'task.markers', 'task.target', 'task.lengths', 'task.inputs'"
+    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute(f"DELETE FROM params WHERE key IN ({added}) AND run_uuid IN ({runs_of_old})")
+    frame = Reader(store).frame("tests").set_index("key")
+    adding = {"task.markers": "halves", "task.target": "sum", "task.lengths": "equal"}
+    for one, fields in zip((*old, *new), (adding, {"task.inputs": "one-hot"}) * 2, strict=True):
+        assert fields.items() <= one.flat().items()
+        assert frame.loc[one.key, [*adding, "task.inputs"]].dropna().to_dict() == fields
+    assert frame.loc[other.key, [*adding, "task.inputs"]].isna().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frame_repeats_what_members_declare_of_fields_that_were_added_later(kind):
+    for name, spec in registry()[kind].items():
+        declared = {field.name: field.metadata["absent"] for field in dataclasses.fields(spec)}
+        added = {
+            field: str(value).lower() if isinstance(value, bool) else value
+            for field, value in declared.items()
+            if value is not dataclasses.MISSING and value is not None  # a missing entry means null anyway
+        }
+        assert ADDED_TO_MEMBERS.get((kind, name), {}) == added, f"frame.ADDED_TO_MEMBERS of {kind} {name}: {added}"
+    assert {name for of, name in ADDED_TO_MEMBERS if of == kind} <= registry()[kind].keys()
 
 
 def test_curves_are_read_back_point_by_point(store):

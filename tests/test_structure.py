@@ -42,7 +42,7 @@ SEES = {
     "frame": "refusal trial record",
     "sweep": "trial record frame",
     "memory": "spec trial seeding aligned cells looped tasks model optim train",
-    "cost": "trial model memory sweep",
+    "cost": "trial lengths model memory sweep",
     "calibrate": "trial build registry train sweep",
     "store": "refusal spec trial record frame",
     "stored": "refusal trial build record registry model checkpoints store",
@@ -58,7 +58,7 @@ SEES = {
     "survey": "trial train sweep checkpoints provenance store stored recovery",
     "forecast": "refusal trial sweep lengths model memory cost calibrate processes collector store survey",
     "recovery": "progress checkpoints folder store processes collector",
-    "make_up": "trial record checkpoints lengths store stored",
+    "make_up": "trial record checkpoints lengths provenance store stored",
     "engine": """
         refusal spec trial record lengths store make_up progress provenance folder processes collector recovery survey
         forecast
@@ -206,6 +206,13 @@ def test_hydra_plugins_stays_a_namespace_that_other_packages_can_share():
     assert not (ROOT / "hydra_plugins" / "__init__.py").exists()
 
 
+def test_no_package_has_a_function_of_the_name_of_one_of_its_files():
+    """Importing the file would put it in the place of the function."""
+    for path in (ROOT / "rnnlab").rglob("__init__.py"):
+        names = {node.name for node in ast.parse(path.read_text()).body if hasattr(node, "name")}
+        assert not names & {file.stem for file in path.parent.glob("*.py")}, path
+
+
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_every_file_of_a_folder_is_one_member_with_its_source(kind):
     files = [path for path in (ROOT / "rnnlab" / f"{kind}s").glob("*.py") if path.name != "__init__.py"]
@@ -219,6 +226,18 @@ def test_every_file_of_a_folder_is_one_member_with_its_source(kind):
         assert all("allowed" in field.metadata for field in dataclasses.fields(member)), (
             f"{path}: a field without `param`"
         )
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_member_says_which_others_it_is_built_on(kind):
+    """So that its trials get new keys where the version of one of them is raised."""
+    folders = tuple(f"rnnlab.{folder}s." for folder in FOLDERS)
+    for name, member in registry()[kind].items():
+        path = ROOT / "rnnlab" / f"{kind}s" / f"{name}.py"
+        seen = {".".join(dotted.split(".")[:3]) for dotted in imports(path) if dotted.startswith(folders)}
+        files = {module for module in seen if (ROOT / f"{module.replace('.', '/')}.py").exists()}
+        said = {part.__module__ for part in getattr(member, "built_on", ())}
+        assert said == files, f"{path}: built_on must name the members of {', '.join(sorted(files)) or 'no other file'}"
 
 
 @every_source

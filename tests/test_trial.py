@@ -164,6 +164,56 @@ def test_the_version_of_a_member_is_part_of_the_key():
     assert with_task(first()).key != with_task(second()).key
 
 
+PINNED = {  # trials of members that are built on others: their keys before that counted
+    "irnn": ({"cell": "irnn"}, "cf267c32519f26d5cbceb71d50a09510406730a3f6c29ef42fe881dc9e8d4928"),
+    "orthogonal": ({"cell": "orthogonal"}, "eecea173b6ba1042f869d5e238a3aabe78896e4c277546d71d67bae6c19ff0e1"),
+    "chrono": (
+        {"cell": "lstm", "init": "chrono"},
+        "5dd904942884eb8c0d3a4ce3a59fb3edeed614c05c7490a1d8985d1ca8ef985e",
+    ),
+}
+BUILT_ON_OTHERS = {
+    (kind, name): spec.built_on
+    for kind in KINDS
+    for name, spec in registry()[kind].items()
+    if getattr(spec, "built_on", ())
+}
+
+
+@pytest.mark.parametrize(("fields", "key"), PINNED.values(), ids=PINNED)
+def test_a_member_built_on_others_has_the_key_it_had(fields, key):
+    assert trial(**fields).key == key
+
+
+def test_there_are_members_built_on_others():
+    assert {("cell", "irnn"), ("cell", "orthogonal"), ("init", "chrono")} <= BUILT_ON_OTHERS.keys()
+
+
+@pytest.mark.parametrize(("kind", "name"), BUILT_ON_OTHERS)
+def test_a_raised_version_of_what_a_member_is_built_on_changes_its_keys(kind, name, monkeypatch):
+    def keys() -> set[str]:
+        one = trial(**{"cell": "gru", kind: name})  # gates, for an init that sets them
+        return {one.key, one.prefix_key}
+
+    before, others = keys(), trial(cell="gru").key
+    for part in BUILT_ON_OTHERS[kind, name]:
+        with monkeypatch.context() as patched:
+            patched.setattr(part, "version", part.version + 1)
+            assert not keys() & before, f"{kind}={name} stands on {part.__name__}"
+            assert trial(cell="gru").key == others
+        assert keys() == before
+
+
+def test_what_a_member_is_built_on_counts_at_any_depth():
+    ground = spec_class("ground", [], version=3)
+    middle, top = spec_class("middle", []), spec_class("lag", [("delay", int, param(5))])
+    plain = with_task(top()).key
+    middle.built_on, top.built_on = (ground,), (middle,)
+    assert with_task(top()).key != plain
+    ground.version = 1
+    assert with_task(top()).key == plain
+
+
 def test_a_field_added_later_leaves_stored_keys_as_they_were():
     old, new = old_and_new(absent=0.0)
     for key in ("key", "prefix_key"):

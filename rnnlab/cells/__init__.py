@@ -58,6 +58,8 @@ class Cell(Protocol):
                                         state; from the tensors of the state side by side (M, K, B, tensors x H), padded
     elman                               the `Elman` cell that it is, given its weights: it then runs on that fast path
     reads_input_scale                   false: not even the scale of the inputs is read from the init
+    built_on                            other cells and inits that its numbers come from: where the version of one is
+                                        raised, the keys of this cell's trials change too
     """
 
     version: ClassVar[int]  # rises when the numbers of an equal spec change
@@ -102,6 +104,7 @@ class ModuleCell(Protocol):
     may have these members beside those of the protocol:
 
     batching                            "vmap": the models of a stack run together, and their bits may depend on it
+    built_on                            as of a `Cell`
     """
 
     version: ClassVar[int]

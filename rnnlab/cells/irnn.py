@@ -29,6 +29,7 @@ class Irnn:
     additive: ClassVar[bool] = True
     gated: ClassVar[bool] = False
     reads_init: ClassVar[bool] = False
+    built_on: ClassVar[tuple[type, ...]] = (Elman, Identity)
     scale: float = param(1.0, low=0, high=1e6)  # of the identity
 
     @property

@@ -33,6 +33,7 @@ class Orthogonal:
     additive: ClassVar[bool] = True
     gated: ClassVar[bool] = False
     reads_init: ClassVar[bool] = False
+    built_on: ClassVar[tuple[type, ...]] = (Elman,)
     nonlinearity: str = param("tanh", choices=("tanh", "relu", "identity"))
 
     @property

@@ -17,9 +17,10 @@ class Init(Protocol):
 
     Inits are frozen dataclasses with at least the two fields below.
 
-    One more member is optional: `gate_bias(generator, hidden_size)`, the initial bias (H,) of forget gates, in float64,
-    where it is not 0; input gates have its negative. Cells with gates (`gated` is true of them) ask for it, in place of
-    their own fields whose names are in `overrules`.
+    Two more members are optional. `gate_bias(generator, hidden_size)` is the initial bias (H,) of forget gates, in
+    float64, where it is not 0; input gates have its negative. Cells with gates (`gated` is true of them) ask for it, in
+    place of their own fields whose names are in `overrules`. `built_on` names other inits that its numbers come from:
+    where the version of one is raised, the keys of this one's trials change too.
     """
 
     version: ClassVar[int]  # rises when the numbers of an equal spec change
@@ -66,6 +67,6 @@ def standard_normal(generator: np.random.Generator, *shape: int) -> Tensor:
     return torch.from_numpy(generator.standard_normal(shape)).clone()  # into memory aligned as torch aligns it
 
 
-def uniform(generator: np.random.Generator, low: float, high: float, *shape: int) -> Tensor:
+def uniform_between(generator: np.random.Generator, low: float, high: float, *shape: int) -> Tensor:
     """Independent U(low, high) entries in float64."""
     return torch.from_numpy(generator.uniform(low, high, shape)).clone()

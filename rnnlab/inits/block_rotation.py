@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.inits import uniform
+from rnnlab.inits import uniform_between
 from rnnlab.spec import param
 
 
@@ -29,7 +29,7 @@ class BlockRotation:
     input_scale: float = param(0.1, low=0)
 
     def recurrent(self, generator: np.random.Generator, hidden_size: int) -> Tensor:
-        angles = uniform(generator, -math.pi, math.pi, hidden_size // 2).tolist()
+        angles = uniform_between(generator, -math.pi, math.pi, hidden_size // 2).tolist()
         odd = [torch.ones(1, 1, dtype=torch.float64)] * (hidden_size % 2)
         return torch.block_diag(*map(_rotation, angles), *odd) * self.spectral_radius
 

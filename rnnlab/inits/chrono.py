@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from rnnlab.inits import uniform
+from rnnlab.inits import uniform_between
 from rnnlab.inits.orthogonal import Orthogonal
 from rnnlab.spec import name_of, param
 from rnnlab.trial import Trial
@@ -26,6 +26,7 @@ from rnnlab.trial import Trial
 @dataclass(frozen=True)
 class Chrono:
     version: ClassVar[int] = 1
+    built_on: ClassVar[tuple[type, ...]] = (Orthogonal,)
     overrules: ClassVar[frozenset[str]] = frozenset({"forget_bias", "keep_bias"})
     spectral_radius: float = param(1.0, low=0)
     input_scale: float = param(0.1, low=0)
@@ -35,7 +36,7 @@ class Chrono:
         return Orthogonal(self.spectral_radius).recurrent(generator, hidden_size)
 
     def gate_bias(self, generator: np.random.Generator, hidden_size: int) -> Tensor:
-        return uniform(generator, 1, self.longest - 1, hidden_size).log()
+        return uniform_between(generator, 1, self.longest - 1, hidden_size).log()
 
     def refuses(self, trial: Trial) -> Iterator[str]:
         if not getattr(trial.cell, "gated", False):

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.inits import scaled, standard_normal, uniform
+from rnnlab.inits import scaled, standard_normal, uniform_between
 from rnnlab.spec import param
 
 
@@ -31,7 +31,7 @@ class Sparse:
 
     def recurrent(self, generator: np.random.Generator, hidden_size: int) -> Tensor:
         count = min(self.nonzeros, hidden_size)
-        sources = uniform(generator, 0, 1, hidden_size, hidden_size).argsort(1)[:, :count]
+        sources = uniform_between(generator, 0, 1, hidden_size, hidden_size).argsort(1)[:, :count]
         weights = standard_normal(generator, hidden_size, count)
         matrix = torch.zeros(hidden_size, hidden_size, dtype=torch.float64).scatter_(1, sources, weights)
         return scaled(matrix, self.spectral_radius)

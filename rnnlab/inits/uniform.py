@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from rnnlab.inits import scaled, uniform
+from rnnlab.inits import scaled, uniform_between
 from rnnlab.spec import param
 
 
@@ -29,4 +29,4 @@ class Uniform:
     input_scale: float = param(0.1, low=0)
 
     def recurrent(self, generator: np.random.Generator, hidden_size: int) -> Tensor:
-        return scaled(uniform(generator, -1, 1, hidden_size, hidden_size), self.spectral_radius)
+        return scaled(uniform_between(generator, -1, 1, hidden_size, hidden_size), self.spectral_radius)

@@ -42,6 +42,8 @@ class Task(Protocol):
     is an attribute of the class: a `ClassVar`, or a `staticmethod` made of a function below. A task may have these
     members beside those of the protocol:
 
+    built_on: ClassVar[tuple]    other tasks that its numbers come from: where the version of one is raised, its trials
+                                 get new keys too
     padding: ClassVar[int]       the input symbol that fills up short sequences; a network sees a zero vector there
     source_length: int           of a task of the form SEQUENCE_TO_SEQUENCE: the decoder begins at this step
     held_out(generator, size)    sequences for evaluation, where `sample` draws from a finite set that it must not touch

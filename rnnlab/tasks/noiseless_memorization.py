@@ -33,7 +33,8 @@ MOST_PATTERNS = 4096  # in balanced batches: all are shuffled at each step
 
 @dataclass(frozen=True)
 class NoiselessMemorization:
-    version: ClassVar[int] = 1  # rises with that of `Copy`, too
+    version: ClassVar[int] = 1
+    built_on: ClassVar[tuple[type, ...]] = (Copy,)
     form: ClassVar[str] = MANY_TO_MANY
     dial: ClassVar[str] = "delay"
     symbolic: ClassVar[bool] = True
