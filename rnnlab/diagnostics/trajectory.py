@@ -8,7 +8,7 @@ Shapes: M models, T time, B sequences, H hidden units, K scored steps, O outputs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -53,10 +53,24 @@ class Trajectory:
         width = self.states[0].shape[-1]
         return torch.arange(width).unflatten(0, (self.cell.states, -1))[:, : self.hidden].flatten()
 
+    def steps(self, lengths: Tensor | None = None) -> Tensor:
+        """(M, B) the steps of each sequence: `lengths` where given, else those in which its state moves."""
+        models, steps, batch = self.projected.shape[:3]
+        if lengths is not None:
+            return lengths
+        return torch.full((models, batch), steps) if self.active is None else self.active.sum(1)
+
     def detached(self) -> Trajectory:
         """The same without what gradients need."""
-        states = [state.detach() for state in self.states]
-        return replace(self, states=states, projected=self.projected.detach(), weights=_detached(self.weights))
+        return self._each(Tensor.detach)
+
+    def doubled(self) -> Trajectory:
+        """The same states, in float64."""
+        return self._each(Tensor.double)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Trajectory:
+        states = [change(state) for state in self.states]
+        return replace(self, states=states, projected=change(self.projected), weights=changed(self.weights, change))
 
 
 def trajectories(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> tuple[list[Trajectory], Tensor]:
@@ -82,13 +96,15 @@ def trajectories(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -
     return found + paths, read_out(trial, parameters, values)
 
 
-def _detached(weights: Weights) -> Weights:
-    def bare(values: Tensor | None) -> Tensor | None:
-        return None if values is None else values.detach()
+def changed(weights: Weights, change: Callable[[Tensor], Tensor]) -> Weights:
+    """With `change` applied to each tensor."""
 
-    gains = tuple(gain.detach() for gain in weights.gains)
-    inputs, bias = weights.inputs.detach(), weights.bias.detach()
-    return Weights(inputs, bias, bare(weights.recurrent), bare(weights.recurrent_bias), gains)
+    def each(values: Tensor | None) -> Tensor | None:
+        return None if values is None else change(values)
+
+    gains = tuple(change(gain) for gain in weights.gains)
+    inputs, bias = change(weights.inputs), change(weights.bias)
+    return Weights(inputs, bias, each(weights.recurrent), each(weights.recurrent_bias), gains)
 
 
 def _run(

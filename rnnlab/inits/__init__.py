@@ -38,23 +38,27 @@ class Init(Protocol):
 
 
 def spectral_radius(matrices: Tensor) -> Tensor:
-    """(M,) the largest |eigenvalue| of each square matrix (M, H, H), in float64; NaN where an entry is not finite.
+    """(M,) the largest |eigenvalue| of each square matrix (M, H, H), in float64; NaN where an entry is not finite."""
+    return torch.stack([_eigenvalues(matrix).abs().max() for matrix in matrices])
+
+
+def eigenvalues(matrices: Tensor) -> Tensor:
+    """(M, H) those of each square matrix (M, H, H), complex, in float64; NaN where an entry is not finite.
 
     One matrix after another, each in its own memory: the bits that LAPACK returns depend on the alignment.
     """
-    return torch.stack([_spectral_radius(matrix) for matrix in matrices])
+    return torch.stack([_eigenvalues(matrix) for matrix in matrices])
 
 
-def _spectral_radius(matrix: Tensor) -> Tensor:
+def _eigenvalues(matrix: Tensor) -> Tensor:
     copied = matrix.to(torch.float64, copy=True)
     shift = copied.abs().max()
     if not shift.isfinite():
-        return torch.tensor(torch.nan, dtype=torch.float64)
+        return torch.full(copied.shape[:1], complex(torch.nan, torch.nan), dtype=torch.complex128)
     try:
-        eigenvalues = torch.linalg.eigvals(copied)
+        return torch.linalg.eigvals(copied)
     except torch.linalg.LinAlgError:  # LAPACK's iteration may stall on low rank; not so on the shifted matrix
-        eigenvalues = torch.linalg.eigvals(copied + shift * torch.eye(len(copied), dtype=torch.float64)) - shift
-    return eigenvalues.abs().max()
+        return torch.linalg.eigvals(copied + shift * torch.eye(len(copied), dtype=torch.float64)) - shift
 
 
 def scaled(matrix: Tensor, radius: float) -> Tensor:
