@@ -20,7 +20,7 @@ from rnnlab.collector import run_name
 from rnnlab.refusal import BadInput, unknown_key
 from rnnlab.store import DEFAULT_PATH, Place, StoreSettings, place_of, settings_of_uri
 from rnnlab.store.reader import Reader
-from rnnlab.stored import final_weights, run_of, trial_of
+from rnnlab.stored import run_of, trial_of, weights_of
 from rnnlab.streaming import exported
 
 KEYS = ("run", "out", "store.path", "store.uri")
@@ -66,7 +66,7 @@ def export(request: Request) -> str:
     run = run_of(reader, request.run)
     trial = trial_of(reader, run)
     try:
-        weights = final_weights(reader, run, trial)
+        weights = weights_of(reader, run, trial)
     except Unusable as error:
         raise BadInput(f"run={request.run}: its weights {error}; must be a run with weights") from error
     program = exported(trial, weights)

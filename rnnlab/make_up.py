@@ -15,7 +15,7 @@ from rnnlab.record import EXHAUSTED, SOLVED, at_length
 from rnnlab.store.reader import Reader
 from rnnlab.store.runs import Row
 from rnnlab.store.writer import Writer
-from rnnlab.stored import final_weights
+from rnnlab.stored import weights_of
 from rnnlab.trial import Trial, shape_key
 
 AT_ONCE = 32  # models whose weights are held at a time
@@ -59,7 +59,7 @@ def make_up(found: Sequence[Lacking], reader: Reader, writer: Writer) -> Iterato
             loaded: list[tuple[Lacking, dict[str, Tensor]]] = []
             for one in group[start : start + AT_ONCE]:
                 try:
-                    loaded.append((one, final_weights(reader, one.run, one.trial)))
+                    loaded.append((one, weights_of(reader, one.run, one.trial)))
                 except Unusable as error:
                     without[str(error)] += 1
                 except (MemoryError, RuntimeError) as error:  # torch says with the latter that there is no memory

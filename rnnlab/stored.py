@@ -22,6 +22,7 @@ from rnnlab.store.runs import Row
 from rnnlab.trial import KINDS, SECTIONS, Model, Train, Trial
 
 FINAL = "weights/final.safetensors"  # artifact of a run that ended; of an exhausted one, a whole checkpoint
+INITIAL = "weights/initial.safetensors"
 
 
 def run_of(reader: Reader, prefix: str) -> Row:
@@ -50,9 +51,12 @@ def trial_of(reader: Reader, run: Row) -> Trial:
     return trial
 
 
-def final_weights(reader: Reader, run: Row, trial: Trial) -> dict[str, Tensor]:
-    """The parameters at the end of a run, without model axis. Raises `Unusable` where the store does not have them."""
-    file = reader.artifact(run, FINAL)
+def weights_of(reader: Reader, run: Row, trial: Trial, artifact: str = FINAL) -> dict[str, Tensor]:
+    """The parameters of a run, without model axis: at its end, or `INITIAL`.
+
+    Raises `Unusable` where the store does not have them.
+    """
+    file = reader.artifact(run, artifact)
     if not file.is_file():
         raise Unusable("are not in the store (store.weights=none)")
     tensors = read(file).checkpoint.tensors

@@ -52,7 +52,7 @@ class MeanField:
     @property
     def e_fold(self) -> float:
         """xi: the lag over which a gradient's norm falls by e, in steps; inf where it does not fall."""
-        return -1 / self.slope if self.slope < 0 else math.inf
+        return math.inf if self.slope >= 0 else -1 / self.slope
 
     def reach(self, epsilon: float = EPSILON) -> float:
         """The lag at which the share `epsilon` of a gradient's norm is left, xi ln(1 / epsilon), in steps."""

@@ -18,7 +18,7 @@ from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.store import StoreSettings
 from rnnlab.store.reader import Reader
-from rnnlab.stored import final_weights, run_of, trial_of
+from rnnlab.stored import run_of, trial_of, weights_of
 
 SMALL = {"max_steps": 4, "eval_every": 2, "eval_size": 4, "batch_size": 2, "hidden_size": 8}
 README = Path(__file__).parents[1] / "README.md"
@@ -83,7 +83,7 @@ def test_the_program_gives_the_outputs_of_the_stored_network(store, monkeypatch,
         "state [float32 (B, 8), float32 (B, 8), float32 (B, 8), float32 (B, 8)], zeros at first\n"
     )
     assert [file.name for file in tmp_path.iterdir() if "model" in file.name] == ["model.pt2"]
-    weights = final_weights(reader, run_of(reader, run_id), one)
+    weights = weights_of(reader, run_of(reader, run_id), one)
     symbols = torch.tensor([1, 2, 0, 3, 0, 1]).unsqueeze(-1)
     parameters = {name: values.unsqueeze(0) for name, values in weights.items()}
     expected = forward(one, parameters, symbols[None], slice(None))[0]

@@ -251,7 +251,7 @@ def test_weights_that_do_not_fit_into_the_memory_are_told_too(how, store, monkey
     words = (*QUICK, "engine=inline", f"store.path={store}")
     assert command_line(monkeypatch, *words) == 0
     capsys.readouterr()
-    monkeypatch.setattr("rnnlab.make_up.final_weights", fail)
+    monkeypatch.setattr("rnnlab.make_up.weights_of", fail)
     assert command_line(monkeypatch, *words, "eval.lengths=[5]") == 0
     assert capsys.readouterr().err == f"eval.lengths=5: could not be evaluated, trials without it: 1 ({reason})\n"
 

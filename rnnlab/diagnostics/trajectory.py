@@ -60,6 +60,12 @@ class Trajectory:
             return lengths
         return torch.full((models, batch), steps) if self.active is None else self.active.sum(1)
 
+    def of_sequences(self, places: slice) -> Trajectory:
+        """The same of some of the sequences."""
+        active = None if self.active is None else self.active[:, :, places]
+        states = [state[:, places] for state in self.states]
+        return replace(self, states=states, projected=self.projected[:, :, places], active=active)
+
     def detached(self) -> Trajectory:
         """The same without what gradients need."""
         return self._each(Tensor.detach)

@@ -1,0 +1,306 @@
+"""Why a network learns or not: its gradients, its dynamics, and what theory predicts of it.
+
+python -m experiments.probe task=copy init.spectral_radius=0.9      fresh networks; the words of experiments.train
+python -m experiments.probe run=RUN_ID                              a stored run, with its final weights
+python -m experiments.probe run=RUN_ID weights=initial              the same before training
+
+networks=8      how many fresh networks, with the seeds seed, seed + 1, ...
+sequences=50    on which they are looked at, held out from training
+out=FILE        all numbers as JSON, too
+store.path=FILE | store.uri=URI    where the run is
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from experiments.train import EXPECTED, refuse
+from rnnlab import config, overrides
+from rnnlab.checkpoints import Unusable, replace_synced
+from rnnlab.collector import run_name
+from rnnlab.diagnostics.probe import probe
+from rnnlab.draws import held_out
+from rnnlab.model import initial
+from rnnlab.refusal import BadInput, unknown_key
+from rnnlab.store import DEFAULT_PATH, Place, StoreSettings, place_of, settings_of_uri
+from rnnlab.store.reader import Reader
+from rnnlab.stored import FINAL, INITIAL, run_of, trial_of, weights_of
+from rnnlab.tasks import Batch
+from rnnlab.trial import Trial
+
+OWN = {"networks": "8", "sequences": "50", "out": ""}  # words of this command alone, with their defaults
+OF_RUN = ("run", "weights", "store.path", "store.uri")
+MOST = 10000  # networks or sequences; more is a slip of the pen
+WEIGHTS = {"final": FINAL, "initial": INITIAL}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    sequences: int
+    networks: int
+    out: Path | None
+    run: str = ""  # the beginning of its id; "": fresh networks
+    artifact: str = FINAL  # its weights
+    place: Place | None = None
+    words: list[str] = field(default_factory=list)  # of a trial
+
+
+def parse(words: Sequence[str]) -> Request:
+    """The request; `BadInput` names every word that is wrong but those of a trial."""
+    values, rest, problems = dict(OWN), [], []
+    of_run = any(word.startswith("run=") for word in words)
+    known = [*OWN, *OF_RUN] if of_run else list(OWN)
+    given: list[str] = []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in given:
+            problems.append(f"{key}: is given twice; must be given once")
+        elif key in known:
+            values[key] = value
+            given.append(key)
+        elif of_run:
+            problems.append(unknown_key(key, known, value))
+        elif key == "weights":
+            problems.append(f"weights={value}: fresh networks have no other; must stand with run=RUN_ID")
+        elif word.startswith("-"):
+            problems.append(f"{word}: unknown word; allowed: the keys of one trial, {', '.join(known)}, run")
+        else:
+            rest.append(word)
+    problems += [
+        f"{key}={values[key]}: must be an integer >= 1 and <= {MOST}"
+        for key in ("networks", "sequences")
+        if not values[key].isdecimal() or not 1 <= int(values[key]) <= MOST
+    ]
+    if of_run and "networks" in given:
+        problems.append(f"networks={values['networks']}: a run has one network; must stand without run")
+    if of_run and values.get("weights", "final") not in WEIGHTS:
+        problems.append(f"weights={values['weights']}: must be one of {', '.join(WEIGHTS)}")
+    out = Path(values["out"]).expanduser() if values["out"] else None
+    if out and (out.is_dir() or not out.absolute().parent.is_dir()):
+        problems.append(f"out={out}: must be a file in a folder that exists")
+    if {"store.path", "store.uri"} <= set(given):
+        problems.append("store.path: is given beside store.uri; must be one of them")
+    if problems:
+        raise BadInput(*problems)
+    own = {"sequences": int(values["sequences"]), "networks": int(values["networks"]), "out": out}
+    if not of_run:
+        return Request(**own, words=rest)
+    uri, path = values.get("store.uri"), values.get("store.path", str(DEFAULT_PATH))
+    place = place_of(StoreSettings(path) if uri is None else settings_of_uri(uri))
+    return Request(**own, run=values["run"], artifact=WEIGHTS[values.get("weights", "final")], place=place)
+
+
+def networks_of(request: Request) -> tuple[list[Trial], list[Mapping[str, Tensor]], str]:
+    """The trials and their parameters, without model axis, and in words which they are. Raises `BadInput`."""
+    if request.place is not None:
+        reader = Reader(request.place)
+        run = run_of(reader, request.run)
+        trial = trial_of(reader, run)
+        try:
+            found = weights_of(reader, run, trial, request.artifact)
+        except Unusable as error:
+            raise BadInput(f"run={request.run}: its weights {error}; must be a run with weights") from error
+        when = f"after training, {run['status']}" if request.artifact == FINAL else "before training"
+        return [trial], [found], f"run {run['run_id'][:8]} {when}"
+    first = fresh_trial(request.words)
+    trials = [dataclasses.replace(first, seed=first.seed + place) for place in range(request.networks)]
+    many = (
+        f"{len(trials)} networks with the seeds {first.seed} to {trials[-1].seed}" if len(trials) > 1 else "a network"
+    )
+    return trials, [initial(trial) for trial in trials], f"{many} before training"
+
+
+def fresh_trial(words: Sequence[str]) -> Trial:
+    """The trial that words of `experiments.train` describe. Raises `BadInput`, and Hydra's errors."""
+    overrides.check(words)
+    if named := [word for word in words if word.startswith("experiment=") and word != "experiment=null"]:
+        raise BadInput(f"{named[0]}: is a sweep of many trials; must be left out, a probe looks at one")
+    config.register()
+    with initialize_config_dir(str(config.CHECKOUT / "conf"), version_base="1.3"):
+        composed = compose("config", overrides=list(words), return_hydra_config=True)
+    HydraConfig.instance().set_config(composed)
+    return config.single_trial(composed)
+
+
+def findings(request: Request) -> dict[str, Any]:
+    """All numbers of a probe, as plain values: what `out` holds."""
+    trials, weights, which = networks_of(request)
+    parameters = {name: torch.stack([one[name] for one in weights]).double() for name in weights[0]}
+    batch = held_out(trials[0].task, [trial.seed for trial in trials], request.sequences)
+    if batch.inputs.is_floating_point():
+        batch = Batch(batch.inputs.double(), _doubled(batch.targets), batch.mask, batch.lengths)
+    return {
+        "networks": [run_name(trial) for trial in trials],
+        "which": which,
+        "sequences": request.sequences,
+        "layers": probe(trials[0], parameters, batch),
+    }
+
+
+def _doubled(values: Tensor) -> Tensor:
+    return values.double() if values.is_floating_point() else values
+
+
+ABSENT = ("matrix", "theory")  # what not every cell has, with the reason
+ROUNDING = 1e-6  # what is smaller is not shown
+READABLE = 3  # orders of magnitude that are written without an exponent
+SHOWN = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # lags in the table
+
+
+def show(found: Mapping[str, Any], console: Console) -> None:
+    """The findings as two tables: gradients by lag, and a number per layer for all else."""
+    names = found["networks"]
+    console.print(f"[bold]{names[0]}[/]" + (" and further seeds" if len(names) > 1 else ""))
+    console.print(f"{found['which']}, {found['sequences']} sequences each; means ± standard deviation over networks\n")
+    console.print("gradient |dL/dh| of the loss at the last output, by lag, relative to lag 0 (geometric means)")
+    console.print(_gradients(found["layers"]))
+    console.print()
+    console.print(_numbers(found["layers"]))
+    reasons = {layer[group]["reason"] for layer in found["layers"] for group in ABSENT if "reason" in layer[group]}
+    for reason in sorted(reasons):
+        console.print(f"[dim]not said: {reason}[/]")
+
+
+def _gradients(layers: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("lag", justify="right")
+    some = any(_lost(layer["gradient"], place) for layer in layers for place in range(len(layer["gradient"]["lag"])))
+    for layer in layers:
+        table.add_column(layer["name"], justify="right")
+        if some:
+            table.add_column("lost", justify="right", style="dim")
+    theory = layers[0]["theory"] if len(layers) == 1 else {"reason": ""}
+    predicted = "reason" not in theory
+    if predicted:
+        table.add_column("mean field", justify="right")
+        table.add_column("radius^lag", justify="right")
+    last = max(layer["gradient"]["lag"][-1] for layer in layers)
+    for lag in sorted({lag for lag in (*SHOWN, last) if lag <= last}):
+        cells = [cell for layer in layers for cell in _gradient(layer["gradient"], lag)[: 1 + some]]
+        if predicted:
+            radii = layers[0]["matrix"]["spectral_radius"]
+            cells += [_power(theory["slope"], lag), _power([math.log(radius) for radius in radii if radius], lag)]
+        table.add_row(str(lag), *cells)
+    return table
+
+
+def _gradient(gradient: Mapping[str, Any], lag: int) -> tuple[str, str]:
+    """The mean over networks at a lag, relative to the first, and how many gradients are zero or broken."""
+    if lag not in gradient["lag"]:
+        return "", ""
+    place = gradient["lag"].index(lag)
+    pairs = [(means[place], means[0]) for means in gradient["mean"]]
+    told = [value - first for value, first in pairs if value is not None and first is not None]
+    return _exponential(told), _lost(gradient, place)
+
+
+def _lost(gradient: Mapping[str, Any], place: int) -> str:
+    """How many gradients are in no mean: "3 zero, 1 not finite"."""
+    zero, broken = (sum(counts[place] for counts in gradient[name]) for name in ("zero", "broken"))
+    return ", ".join(f"{count} {name}" for count, name in ((zero, "zero"), (broken, "not finite")) if count)
+
+
+def _power(slopes: Sequence[float | str | None], lag: int) -> str:
+    return _exponential([slope * lag for slope in slopes if isinstance(slope, float)])
+
+
+def _exponential(logs: Sequence[float]) -> str:
+    """e to the mean, also where that is beyond the range of numbers."""
+    if not logs:
+        return "–"
+    exponent, rest = divmod(statistics.fmean(logs) / math.log(10), 1)
+    if abs(exponent) <= READABLE:
+        return f"{10 ** (exponent + rest):.3g}"
+    digits, _, carried = f"{10**rest:.2e}".partition("e")
+    return f"{digits}e{int(exponent) + int(carried):+03d}"
+
+
+NUMBERS = (  # what they are called, and where they stand
+    ("spectral radius of W_hh", "matrix", "spectral_radius"),
+    ("largest singular value of W_hh", "matrix", "largest_singular_value"),
+    ("departure from normality, share of |W_hh|", "matrix", "relative_departure"),
+    ("units saturated, |h| > 0.9", "activity", "saturation"),
+    ("units dead", "activity", "dead_units"),
+    ("participation ratio of the states", "activity", "participation_ratio"),
+    ("memory capacity (steps)", "memory_capacity", ""),
+    ("mean field: gain of W_hh", "theory", "gain"),
+    ("mean field: variance of the inputs", "theory", "input_variance"),
+    ("mean field: variance of the pre-activations", "theory", "variance"),
+    ("mean field: chi", "theory", "chi"),
+    ("mean field: e-fold of a gradient (steps)", "theory", "e_fold"),
+    ("mean field: 1 % of a gradient is left after (steps)", "theory", "reach"),
+)
+
+
+def _numbers(layers: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", no_wrap=True)
+    for layer in layers:
+        table.add_column(layer["name"], justify="right")
+    for name, group, key in NUMBERS:
+        told = [_spread(layer[group].get(key) if key else layer[group]) for layer in layers]
+        if any(told):
+            table.add_row(name, *told)
+    table.add_row("largest Lyapunov exponent (per step)", *[_lyapunov(layer["lyapunov"]) for layer in layers])
+    table.add_row("  networks in which it has converged", *[_settled(layer["lyapunov"]) for layer in layers])
+    return table
+
+
+def _lyapunov(found: Mapping[str, Any]) -> str:
+    return _spread([exponents[0] for exponents in found["exponents"]]) or "–"
+
+
+def _settled(found: Mapping[str, Any]) -> str:
+    return f"{sum(converged[0] for converged in found['converged'])} of {len(found['converged'])}"
+
+
+def _spread(values: Sequence[float | str | None] | None) -> str:
+    """Mean and standard deviation; text for what is infinite; "" where nothing is known."""
+    known = [value for value in values or () if value is not None]
+    if not known:
+        return ""
+    if any(isinstance(value, str) for value in known):
+        return ", ".join(sorted({str(value) for value in known if isinstance(value, str)}))
+    mean, spread = statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else 0.0
+    told = f"{mean:.3g}" if abs(mean) > ROUNDING else "0"
+    return told + (f" ± {spread:.2g}" if spread > ROUNDING * max(1, abs(mean)) else "")
+
+
+def main() -> None:
+    """Probe and show; 2 is the exit status where the input is not possible."""
+    if "--help" in sys.argv[1:]:
+        print(__doc__)
+        return
+    torch.set_num_threads(1)  # small products: threads would wait for each other
+    try:
+        request = parse(sys.argv[1:])
+        found = findings(request)
+        show(found, Console(highlight=False))
+        if request.out:
+            replace_synced(request.out, (json.dumps(found) + "\n").encode())
+    except EXPECTED as error:
+        refuse(error)
+    except OSError as error:
+        print(f"out: {error.filename}: {error.strerror}; must be a file that can be written", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

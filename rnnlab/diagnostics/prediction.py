@@ -1,0 +1,45 @@
+"""What mean-field theory predicts of a layer as it was drawn: `rnnlab.theory` with the layer's own numbers put in.
+
+Shapes: M models.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from rnnlab.diagnostics.trajectory import Trajectory
+from rnnlab.theory import MeanField, mean_field
+
+
+def outside_theory(path: Trajectory) -> str:
+    """Why theory says nothing of a layer, in words; "" where it does: tanh units h = tanh(W_hh h + u) alone."""
+    elman = getattr(path.cell, "elman", None)
+    if elman is None:
+        return "mean-field theory here is that of tanh units without gates"
+    if elman.nonlinearity != "tanh":
+        return f"mean-field theory here is that of tanh units, not of {elman.nonlinearity}"
+    return ""
+
+
+def predictions(path: Trajectory) -> list[MeanField]:
+    """What theory predicts of each of the M models, from the gain of W_hh and the variance of what comes in.
+
+    The gain is ||W_hh||_F / sqrt(H): the g of a Gaussian matrix with entries of variance g^2 / H, and of g times an
+    orthogonal matrix. The input variance s^2 is the mean square of W_xh x_t + b_h over steps, sequences and units.
+
+    It holds of weights as they were drawn, in wide layers; for trained ones it says what a random layer with as large
+    weights would do. A model whose numbers are not finite has NaN. Raises ValueError where `outside_theory` says why.
+    """
+    recurrent, inputs = path.weights.recurrent, path.projected[..., : path.hidden].double()
+    if (reason := outside_theory(path)) or recurrent is None:
+        raise ValueError(reason)
+    gains = torch.linalg.matrix_norm(recurrent.double()) / path.hidden**0.5
+    variances = inputs.square().mean((1, 2, 3))
+    return [_of(gain, variance) for gain, variance in zip(gains.tolist(), variances.tolist(), strict=True)]
+
+
+def _of(gain: float, variance: float) -> MeanField:
+    try:
+        return mean_field(gain, variance)
+    except ValueError:  # not finite
+        return MeanField(gain, variance, float("nan"), float("nan"))
