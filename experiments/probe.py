@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,17 +26,20 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from experiments.train import EXPECTED, refuse
-from rnnlab import config, overrides
+from rnnlab import config, engine, overrides
 from rnnlab.checkpoints import Unusable, replace_synced
 from rnnlab.collector import run_name
 from rnnlab.diagnostics.probe import probe
 from rnnlab.draws import held_out
+from rnnlab.memory import width_of_step
 from rnnlab.model import initial
+from rnnlab.processes import free_memory
 from rnnlab.refusal import BadInput, unknown_key
 from rnnlab.store import DEFAULT_PATH, Place, StoreSettings, place_of, settings_of_uri
 from rnnlab.store.reader import Reader
@@ -44,7 +48,11 @@ from rnnlab.tasks import Batch
 from rnnlab.trial import Trial
 
 OWN = {"networks": "8", "sequences": "50", "out": ""}  # words of this command alone, with their defaults
+IDLE = ("store", "engine", "eval")  # groups of settings that say nothing of a fresh network
 OF_RUN = ("run", "weights", "store.path", "store.uri")
+GRAPH = (
+    8 * 8
+)  # bytes for each value that a step is fed with: float64, and what autograd keeps (measured: 5.9 to 7.4 times)
 MOST = 10000  # networks or sequences; more is a slip of the pen
 WEIGHTS = {"final": FINAL, "initial": INITIAL}
 
@@ -77,22 +85,26 @@ def parse(words: Sequence[str]) -> Request:
             given.append(key)
         elif of_run:
             problems.append(unknown_key(key, known, value))
+        elif word in ("run", *OWN):
+            problems.append(f"{word}: has no value; must be {word}=VALUE")
+        elif key.split(".")[0] in IDLE:
+            problems.append(f"{word}: has no effect on fresh networks; must be left out or stand with run=RUN_ID")
         elif key == "weights":
             problems.append(f"weights={value}: fresh networks have no other; must stand with run=RUN_ID")
         elif word.startswith("-"):
-            problems.append(f"{word}: unknown word; allowed: the keys of one trial, {', '.join(known)}, run")
+            problems.append(f"{word}: unknown word; allowed: the keys of one trial, {', '.join(known)}, run, --help")
         else:
             rest.append(word)
     problems += [
         f"{key}={values[key]}: must be an integer >= 1 and <= {MOST}"
         for key in ("networks", "sequences")
-        if not values[key].isdecimal() or not 1 <= int(values[key]) <= MOST
+        if not values[key].isdecimal() or len(values[key]) > len(str(MOST)) or not 1 <= int(values[key]) <= MOST
     ]
     if of_run and "networks" in given:
         problems.append(f"networks={values['networks']}: a run has one network; must stand without run")
     if of_run and values.get("weights", "final") not in WEIGHTS:
         problems.append(f"weights={values['weights']}: must be one of {', '.join(WEIGHTS)}")
-    out = Path(values["out"]).expanduser() if values["out"] else None
+    out = Path(os.path.expanduser(values["out"])) if values["out"] else None  # noqa: PTH111 - leaves ~nobody as it is
     if out and (out.is_dir() or not out.absolute().parent.is_dir()):
         problems.append(f"out={out}: must be a file in a folder that exists")
     if {"store.path", "store.uri"} <= set(given):
@@ -130,6 +142,9 @@ def networks_of(request: Request) -> tuple[list[Trial], list[Mapping[str, Tensor
 def fresh_trial(words: Sequence[str]) -> Trial:
     """The trial that words of `experiments.train` describe. Raises `BadInput`, and Hydra's errors."""
     overrides.check(words)
+    problems = [f"{word}: several values make a sweep; must be one" for word in words if _several(word)]
+    if problems:
+        raise BadInput(*problems)
     if named := [word for word in words if word.startswith("experiment=") and word != "experiment=null"]:
         raise BadInput(f"{named[0]}: is a sweep of many trials; must be left out, a probe looks at one")
     config.register()
@@ -139,9 +154,15 @@ def fresh_trial(words: Sequence[str]) -> Trial:
     return config.single_trial(composed)
 
 
+def _several(word: str) -> bool:
+    """Whether Hydra takes a word for a sweep."""
+    return OverridesParser.create().parse_override(word).is_sweep_override()
+
+
 def findings(request: Request) -> dict[str, Any]:
     """All numbers of a probe, as plain values: what `out` holds."""
     trials, weights, which = networks_of(request)
+    _refuse_too_large(trials[0], len(trials), request.sequences)
     parameters = {name: torch.stack([one[name] for one in weights]).double() for name in weights[0]}
     batch = held_out(trials[0].task, [trial.seed for trial in trials], request.sequences)
     if batch.inputs.is_floating_point():
@@ -154,11 +175,23 @@ def findings(request: Request) -> dict[str, Any]:
     }
 
 
+def _refuse_too_large(trial: Trial, networks: int, sequences: int) -> None:
+    """Raise `BadInput` where the states and what their gradients need would not fit into memory."""
+    numbers = trial.task.length * networks * sequences * trial.model.hidden_size * width_of_step(trial)
+    needed, free = GRAPH * numbers, free_memory()
+    if needed > free:
+        raise BadInput(
+            f"networks={networks} sequences={sequences}: would take about {needed / 1e9:.2g} GB of the "
+            f"{free / 1e9:.2g} GB that are free; must be fewer"
+        )
+
+
 def _doubled(values: Tensor) -> Tensor:
     return values.double() if values.is_floating_point() else values
 
 
-ABSENT = ("matrix", "theory")  # what not every cell has, with the reason
+ABSENT = ("gradient", "matrix", "theory")  # what not every cell has, with the reason
+WIDE = 160  # characters in a line where no terminal says how many fit
 ROUNDING = 1e-6  # what is smaller is not shown
 READABLE = 3  # orders of magnitude that are written without an exponent
 SHOWN = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # lags in the table
@@ -169,7 +202,7 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     names = found["networks"]
     console.print(f"[bold]{names[0]}[/]" + (" and further seeds" if len(names) > 1 else ""))
     console.print(f"{found['which']}, {found['sequences']} sequences each; means ± standard deviation over networks\n")
-    console.print("gradient |dL/dh| of the loss at the last output, by lag, relative to lag 0 (geometric means)")
+    console.print("gradient |dL/dh| of the loss at the last output, by lag, relative to the first (geometric means)")
     console.print(_gradients(found["layers"]))
     console.print()
     console.print(_numbers(found["layers"]))
@@ -181,6 +214,7 @@ def show(found: Mapping[str, Any], console: Console) -> None:
 def _gradients(layers: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("lag", justify="right")
+    layers = [layer for layer in layers if "lag" in layer["gradient"]]
     some = any(_lost(layer["gradient"], place) for layer in layers for place in range(len(layer["gradient"]["lag"])))
     for layer in layers:
         table.add_column(layer["name"], justify="right")
@@ -202,12 +236,11 @@ def _gradients(layers: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _gradient(gradient: Mapping[str, Any], lag: int) -> tuple[str, str]:
-    """The mean over networks at a lag, relative to the first, and how many gradients are zero or broken."""
+    """The mean over networks at a lag, and how many gradients are zero or broken."""
     if lag not in gradient["lag"]:
         return "", ""
     place = gradient["lag"].index(lag)
-    pairs = [(means[place], means[0]) for means in gradient["mean"]]
-    told = [value - first for value, first in pairs if value is not None and first is not None]
+    told = [means[place] for means in gradient["mean"] if means[place] is not None]
     return _exponential(told), _lost(gradient, place)
 
 
@@ -285,21 +318,29 @@ def _spread(values: Sequence[float | str | None] | None) -> str:
 
 def main() -> None:
     """Probe and show; 2 is the exit status where the input is not possible."""
-    if "--help" in sys.argv[1:]:
+    if {"--help", "-h"} & {*sys.argv[1:]}:
         print(__doc__)
         return
     torch.set_num_threads(1)  # small products: threads would wait for each other
     try:
         request = parse(sys.argv[1:])
         found = findings(request)
-        show(found, Console(highlight=False))
+        console = Console(highlight=False)
+        show(found, console if console.is_terminal else Console(highlight=False, width=WIDE))
         if request.out:
-            replace_synced(request.out, (json.dumps(found) + "\n").encode())
+            write(request.out, found)
     except EXPECTED as error:
         refuse(error)
+    except KeyboardInterrupt:
+        sys.exit(engine.INTERRUPTED)
+
+
+def write(file: Path, found: Mapping[str, Any]) -> None:
+    """The findings as JSON. Raises `BadInput` where the file cannot be written."""
+    try:
+        replace_synced(file, (json.dumps(found) + "\n").encode())
     except OSError as error:
-        print(f"out: {error.filename}: {error.strerror}; must be a file that can be written", file=sys.stderr)
-        sys.exit(2)
+        raise BadInput(f"out={file}: {error.strerror}; must be a file that can be written") from error
 
 
 if __name__ == "__main__":

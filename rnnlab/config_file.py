@@ -57,7 +57,7 @@ def members_chosen(path: Path, by_default: Mapping[str, str]) -> dict[str, list[
     entries = [entry for entry in content.get("defaults", []) if entry != "_self_"]
     if not all(isinstance(entry, Mapping) for entry in entries):
         return {}
-    said = {str(key).split()[-1].lstrip("/"): name for entry in entries for key, name in entry.items()}
+    said = {_group(key): name for entry in entries for key, name in entry.items()}
     sweeper = content.get("hydra", {}).get("sweeper", {})
     products = [{**by_default, **said, **sweeper.get("params", {}), **own} for own in sweeper.get("grids") or [{}]]
     return {kind: list(dict.fromkeys(_written(axes[kind]) for axes in products)) for kind in KINDS}
@@ -112,10 +112,15 @@ def _wrong_defaults(defaults: Any, path: Path) -> Iterator[str]:
                 yield f"defaults: {show(entry)}: must be override /GROUP: NAME, or one of {', '.join(others)}"
             continue
         for key, name in entry.items():
-            group = str(key).split()[-1].lstrip("/")
+            group = _group(key)
             if group.startswith("hydra/"):
                 yield f"{group}={show(name)}: must be rnnlab, which trains stacks; leave the line out"
             elif group not in GROUPS:
                 yield unknown_key(group, GROUPS, name, "defaults")
             elif not str(key).startswith("override /"):
                 yield f"defaults: {key}: {show(name)}: must be override /{group}: {show(name)}"
+
+
+def _group(key: object) -> str:
+    """The group of an entry of `defaults`: `task` of `override /task`."""
+    return str(key).rpartition(" ")[2].lstrip("/")

@@ -113,7 +113,8 @@ class _Sizes:
         self.outputs = self._numbers(self.scored * math.ceil(task.output_size / columns) * columns)
         self.read = self._numbers(self.scored * ALIGNMENT) + 2 * self.outputs  # the constant of the bias, twice outputs
         borders = 0 if window is None else math.ceil(asked / window)
-        self.borders = borders * trial.model.layers * self._numbers(self.hidden)
+        states = getattr(trial.cell, "states", 1)
+        self.borders = borders * states * trial.model.layers * self._numbers(self.hidden)
         parts = sorted(all_parts(trial), key=lambda part: not part.prefix.startswith(ENCODER))
         self.layers = [self._layer(part) for part in parts]
         # Masks cover the whole sequence, and each layer but the last gives a product to the next

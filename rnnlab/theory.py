@@ -23,15 +23,15 @@ one W: Chen, Pennington, Schoenholz 2018, "Dynamical isometry and a mean field t
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
 
+LARGEST = 1e100  # of gains and variances: their squares are numbers
 EPSILON = 0.01  # our choice: the share of a gradient's norm below which a lag counts as out of reach
-WIDEST, STEP = 12.0, 0.01  # of the points at which means over N(0, 1) are taken: exact to 1e-12 up to q = 1000
+WIDEST, FLAT, STEP = 12.0, 22.0, 0.1  # of the points of means over N(0, 1): see `_points`
 TOLERANCE = 1e-14  # of the roots, absolute and relative
 
 
@@ -60,9 +60,9 @@ class MeanField:
 
 
 def mean_field(gain: float, input_variance: float) -> MeanField:
-    """The theory at gain g >= 0 and input variance s^2 >= 0. Raises ValueError elsewhere."""
-    if not (0 <= gain < math.inf and 0 <= input_variance < math.inf):
-        raise ValueError(f"gain={gain}, input_variance={input_variance}: must be finite and >= 0")
+    """The theory at gain g >= 0 and input variance s^2 >= 0. Raises ValueError elsewhere, and beyond 1e100."""
+    if not (0 <= gain <= LARGEST and 0 <= input_variance <= LARGEST):
+        raise ValueError(f"gain={gain}, input_variance={input_variance}: must be >= 0 and <= {LARGEST:g}")
     variance = settled_variance(gain, input_variance)
     return MeanField(gain, input_variance, variance, chi(gain, variance))
 
@@ -88,8 +88,8 @@ def settled_variance(gain: float, input_variance: float) -> float:
 
 def chi(gain: float, variance: float) -> float:
     """g^2 E[sech^4(sqrt(q) z)]."""
-    z, weights = _quadrature()
-    return float(gain**2 * np.dot(weights, (1 - np.tanh(math.sqrt(variance) * z) ** 2) ** 2))
+    z, weights = _points(variance)
+    return float(gain**2 * np.dot(weights, np.cosh(math.sqrt(variance) * z) ** -4.0))
 
 
 def edge(input_variance: float) -> float:
@@ -116,19 +116,22 @@ def zero_state_e_fold(radius: float) -> float:
 
 def _mean_square(variance: float) -> float:
     """E[tanh^2(sqrt(q) z)]."""
-    z, weights = _quadrature()
+    z, weights = _points(variance)
+    if variance > 1:  # beyond the points tanh^2 is 1
+        return float(1 - np.dot(weights, np.cosh(math.sqrt(variance) * z) ** -2.0))
     return float(np.dot(weights, np.tanh(math.sqrt(variance) * z) ** 2))
 
 
-@functools.cache
-def _quadrature() -> tuple[np.ndarray, np.ndarray]:
-    """Points z and weights with which a weighted sum is the mean over N(0, 1).
+def _points(variance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points z and weights with which a weighted sum is the mean over N(0, 1) of a function of sqrt(q) z.
 
-    The trapezoidal rule, whose error falls exponentially with 1 / step where a function is analytic in a strip around
-    the real axis, here one of the half width pi / (2 sqrt(q)): exp(-2 pi half width / step).
+    They end where the density, or 1 - tanh^2, is below rounding. The trapezoidal rule: its error falls exponentially
+    with 1 / step where a function is analytic in a strip around the real axis, here of half width pi / (2 sqrt(q)), as
+    exp(-2 pi half width / step).
 
     Source: Trefethen and Weideman 2014, "The exponentially convergent trapezoidal rule", theorem 5.1.
     """
-    z = np.arange(-WIDEST, WIDEST + STEP / 2, STEP)
-    weights = np.exp(-(z**2) / 2)
-    return z, weights / weights.sum()
+    scale = max(1.0, math.sqrt(variance))
+    end, step = min(WIDEST, FLAT / math.sqrt(variance)) if variance else WIDEST, STEP / scale
+    z = step * np.arange(-math.ceil(end / step), math.ceil(end / step) + 1)
+    return z, np.exp(-(z**2) / 2) * step / math.sqrt(2 * math.pi)

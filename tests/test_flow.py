@@ -9,7 +9,7 @@ from test_networks import batches, parameters_of
 from test_trajectory import RECURRENT
 
 from rnnlab import theory
-from rnnlab.diagnostics.flow import ByLag, Flow, by_lag, gradient_flow, slope
+from rnnlab.diagnostics.flow import ByLag, Flow, by_lag, gradient_flow, relative, slope
 from rnnlab.diagnostics.jacobians import step_jacobian
 from rnnlab.diagnostics.trajectory import trajectories
 from rnnlab.model import initial
@@ -53,7 +53,8 @@ def test_norms_stand_at_their_lags(cell, network):
             for path, flow in zip(paths, flows, strict=True):
                 found = torch.autograd.grad(loss, path.states[1:], retain_graph=True)
                 expected = {}
-                for place, gradient in enumerate(found):
+                below = one.model.bidirectional and path.part.level < one.model.layers - 1  # read from both sides
+                for place, gradient in enumerate(() if below else found):
                     time = len(found) - 1 - place if path.part.backward else path.begin + place
                     lag = time if path.part.backward and one.task.form == MANY_TO_ONE else abs(steps - time)
                     if (time >= steps or one.task.form == MANY_TO_ONE) if path.part.backward else time <= steps:
@@ -78,6 +79,24 @@ def test_a_gradient_goes_back_through_the_product_of_jacobians(cell):
         assert float(flow.norms[1, 2, lag]) == pytest.approx(float(gradient.norm()), rel=1e-9)
         if lag < 8:
             gradient = step_jacobian(bare, 8 - lag)[1, 2].T @ gradient
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1.0, 1e150])
+def test_norms_are_numbers_wherever_the_gradient_is(size):
+    """Their squares would not be."""
+    one = trial(task="adding", length=6, cell="elman", nonlinearity="identity", hidden_size=5)
+    parameters = {name: values.detach().clone() for name, values in parameters_of(one, models=1).items()}
+    (flow,) = gradient_flow(one, parameters, batches(one, models=1, size=1))
+    parameters["W_hy"] *= size
+    (scaled,) = gradient_flow(one, parameters, batches(one, models=1, size=1))
+    ratios = scaled.norms / scaled.norms[..., :1]
+    torch.testing.assert_close(ratios, flow.norms / flow.norms[..., :1], rtol=1e-6, atol=0)
+    assert by_lag(scaled).counted.tolist() == [[1] * 6]
+
+
+def test_norms_relative_to_the_first_lag_of_each_sequence():
+    found = relative(flow_of([[2.0, 1.0, 0.0], [None, 5.0, 10.0]]))
+    assert found.norms[0].tolist() == [[1, 0.5, 0], [0, 1, 2]]
 
 
 def flow_of(norms: list[list[float]]) -> Flow:

@@ -10,7 +10,9 @@ from builders import trial
 from test_networks import batches, parameters_of
 
 from experiments import probe as command
+from rnnlab.diagnostics.activity import participation_ratio
 from rnnlab.diagnostics.probe import probe
+from rnnlab.diagnostics.trajectory import trajectories
 from rnnlab.refusal import BadInput
 
 TINY = ["task.delay=3", "model.hidden_size=4", "networks=2", "sequences=3"]
@@ -76,7 +78,14 @@ def test_a_stored_run_is_what_it_was_before_training_and_has_changed_after(tmp_p
         (["networks=0"], "networks=0: must be an integer >= 1 and <= 10000"),
         (["sequences=x"], "sequences=x: must be an integer >= 1 and <= 10000"),
         (["weights=final"], "weights=final: fresh networks have no other; must stand with run=RUN_ID"),
-        (["-m"], "-m: unknown word; allowed: the keys of one trial, networks, sequences, out, run"),
+        (["-m"], "-m: unknown word; allowed: the keys of one trial, networks, sequences, out, run, --help"),
+        (["networks=" + "9" * 5000], f"networks={'9' * 5000}: must be an integer >= 1 and <= 10000"),
+        (["run"], "run: has no value; must be run=VALUE"),
+        (
+            ["engine.workers=3"],
+            "engine.workers=3: has no effect on fresh networks; must be left out or stand with run=RUN_ID",
+        ),
+        (["out=~nosuchuser/x"], "out=~nosuchuser/x: must be a file in a folder that exists"),
         (["run=ab", "weights=best"], "weights=best: must be one of final, initial"),
         (["run=ab", "networks=2"], "networks=2: a run has one network; must stand without run"),
         (["run=ab", "run=cd"], "run: is given twice; must be given once"),
@@ -94,6 +103,7 @@ def test_wrong_words_are_refused(words, line):
     [
         (["experiment=depth"], "experiment=depth: is a sweep of many trials; must be left out, a probe looks at one"),
         (["cell=tcn"], "cell=tcn: has no states that could be looked at; must be a recurrent cell"),
+        (["seed=1,2"], "seed=1,2: several values make a sweep; must be one"),
         (["task.delay=-1"], "task.delay=-1: must be an integer >= 1"),
     ],
 )
@@ -101,6 +111,33 @@ def test_what_no_probe_can_look_at_ends_in_one_line(words, line):
     done = run(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.strip() == line
+
+
+def test_what_would_not_fit_into_memory_is_refused_before_it_begins():
+    done = run("networks=10000", "sequences=10000")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("networks=10000 sequences=10000: would take about")
+    assert done.stderr.strip().endswith("that are free; must be fewer")
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(BadInput, match=f"out={tmp_path}/nowhere/x: .*; must be a file that can be written"):
+        command.write(tmp_path / "nowhere" / "x", {})
+
+
+def test_lower_layers_in_two_directions_have_no_lags():
+    one = trial(task="tagging", bidirectional=True, layers=2, hidden_size=4)
+    layers = probe(one, parameters_of(one), batches(one))
+    assert [bool(layer["gradient"].get("reason")) for layer in layers] == [True, True, False, False]
+    assert "layer 2" in str(command._gradients(layers).columns[1].header)
+
+
+def test_a_decoder_is_looked_at_over_its_own_steps():
+    one = trial(task="reverse", cell="gru", hidden_size=4)
+    parameters, batch = parameters_of(one), batches(one)
+    decoder = probe(one, parameters, batch)[-1]
+    paths, _ = trajectories(one, parameters, batch)
+    assert decoder["activity"]["participation_ratio"] == pytest.approx(participation_ratio(paths[-1]).tolist())
 
 
 def test_numbers_beyond_the_range_of_floats_are_printed():

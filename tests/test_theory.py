@@ -28,6 +28,13 @@ def test_means_over_the_normal_distribution_are_exact(variance):
     assert theory.chi(1.7, variance) == pytest.approx(1.7**2 * mean(lambda z: math.cosh(root * z) ** -4), abs=1e-10)
 
 
+def test_strong_inputs_leave_the_tails_of_the_slope():
+    """E[sech^4(sqrt(q) z)] -> (4 / 3) / sqrt(2 pi q), the integral of sech^4 times the density at 0."""
+    for variance in (1e4, 1e6, 1e10):
+        assert theory.chi(1, variance) == pytest.approx(4 / 3 / math.sqrt(2 * math.pi * variance), rel=1e-3)
+    assert theory.edge(1e6) == pytest.approx((4 / 3 / math.sqrt(2 * math.pi * 1e6)) ** -0.5, rel=1e-3)
+
+
 @pytest.mark.parametrize(("gain", "given"), [*itertools.product(GAINS, VARIANCES)])
 def test_the_variance_settles(gain, given):
     """At the fixed point, which iteration from above reaches too."""
@@ -74,9 +81,9 @@ def test_without_recurrence_there_is_no_reach():
     assert theory.zero_state_e_fold(0) == 0
 
 
-@pytest.mark.parametrize("wrong", [(-1, 1), (1, -1), (math.nan, 1), (1, math.inf)])
+@pytest.mark.parametrize("wrong", [(-1, 1), (1, -1), (math.nan, 1), (1, math.inf), (1e160, 0)])
 def test_what_no_network_has_is_refused(wrong):
-    with pytest.raises(ValueError, match=r"must be finite and >= 0"):
+    with pytest.raises(ValueError, match=r"must be >= 0 and <= 1e\+100"):
         theory.mean_field(*wrong)
 
 

@@ -43,7 +43,9 @@ def gradient_flow(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) 
 
     Every sequence has a loss of its own: it is not divided by their number. The state of a cell with several tensors
     (LSTM's h and c) is one vector. Lags begin at the state that the last scored output reads; those of an encoder go on
-    where the decoder begins, and in the backward direction, which reads from the end, a lag leads to later steps.
+    where the decoder begins, and in the backward direction, which reads from the end, a lag leads to later steps. Below
+    the top of a network in two directions no lag has a meaning: the layer above reads every state, from both sides;
+    such a layer has no lags here.
 
     Source: Bengio, Simard, Frasconi 1994, "Learning long-term dependencies with gradient descent is difficult";
     Pascanu, Mikolov, Bengio 2013, "On the difficulty of training recurrent neural networks", section 2.
@@ -57,9 +59,16 @@ def gradient_flow(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) 
         found = iter(torch.autograd.grad(losses.sum(), states, allow_unused=True, materialize_grads=True))
     flows = []
     for path in paths:
-        norms = torch.stack([torch.linalg.vector_norm(next(found), dim=-1) for _ in path.states[1:]], dim=-1)
-        flows.append(Flow(path.detached(), *_by_lag(norms, _read_at(trial, path, last, batch.lengths), last.shape[1])))
+        norms = torch.stack([_norm(next(found)) for _ in path.states[1:]], dim=-1)
+        norms, there = _by_lag(norms, _read_at(trial, path, last, batch.lengths), last.shape[1])
+        flows.append(Flow(path.detached(), norms, there & (not _read_from_both_sides(trial, path))))
     return flows
+
+
+def relative(flow: Flow) -> Flow:
+    """The same with the norms of each sequence divided by its first: that at lag 0, in an encoder at its last state."""
+    first = flow.norms.gather(-1, flow.there.int().argmax(-1, keepdim=True))
+    return flow._replace(norms=torch.where(flow.there, flow.norms / first, 0))
 
 
 def by_lag(flow: Flow) -> ByLag:
@@ -87,6 +96,17 @@ def slope(mean: Tensor, lags: range) -> Tensor:
         raise ValueError(f"lags={lags}: must be two or more, from 0 to {mean.shape[1] - 1}")
     centred = places.to(mean.dtype) - places.to(mean.dtype).mean()
     return mean[:, places] @ centred / centred.square().sum()
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    """(M, B) the norm of (M, B, S), also where squares of the entries would under- or overflow."""
+    size = gradient.abs().amax(-1)
+    unit = torch.where((size > 0) & torch.isfinite(size), size, 1)
+    return unit * torch.linalg.vector_norm(gradient / unit.unsqueeze(-1), dim=-1)
+
+
+def _read_from_both_sides(trial: Trial, path: Trajectory) -> bool:
+    return trial.model.bidirectional and path.part.level < trial.model.layers - 1
 
 
 def _last_scored(mask: Tensor) -> Tensor:

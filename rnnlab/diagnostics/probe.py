@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rnnlab.diagnostics.activity import dead_units, participation_ratio, saturation
 from rnnlab.diagnostics.capacity import memory_capacity
-from rnnlab.diagnostics.flow import Flow, by_lag, gradient_flow
+from rnnlab.diagnostics.flow import Flow, by_lag, gradient_flow, relative
 from rnnlab.diagnostics.lyapunov import lyapunov_spectrum
 from rnnlab.diagnostics.matrices import spectrum
 from rnnlab.diagnostics.prediction import outside_theory, predictions
@@ -29,8 +29,8 @@ EXPONENTS, OF_SEQUENCES = 4, 4  # leading Lyapunov exponents, and the sequences 
 def probe(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> list[dict[str, Any]]:
     """The diagnostics of each layer, the lowest first; arguments as for `gradient_flow`. Raises `BadInput`.
 
-    Each layer: its `name`; `gradient`, with the means and spreads of ln |dL/dh| by lag; `matrix`, of W_hh; `activity`;
-    `lyapunov`, leading exponents, medians over sequences; `memory_capacity`; `theory`.
+    Each layer: its `name`; `gradient`, with the means and spreads of ln |dL/dh| by lag, relative to the first;
+    `matrix`, of W_hh; `activity`; `lyapunov`, leading exponents, medians over sequences; `memory_capacity`; `theory`.
     """
     flows = gradient_flow(trial, parameters, batch)
     return [_layer(flow, batch.lengths) for flow in flows]
@@ -44,9 +44,7 @@ def layer_name(path: Trajectory) -> str:
 
 def _layer(flow: Flow, lengths: Tensor | None) -> dict[str, Any]:
     path = flow.path
-    lags = by_lag(flow)
-    known = flow.there.any(1).any(0).nonzero()[:, 0].tolist()
-    gradient = {name: plain(values[:, known]) for name, values in lags._asdict().items()}
+    lengths = None if path.begin else lengths  # those of the source say nothing of what a decoder writes
     activity = {
         "saturation": saturation(path, lengths=lengths),
         "dead_units": dead_units(path, lengths=lengths),
@@ -54,13 +52,21 @@ def _layer(flow: Flow, lengths: Tensor | None) -> dict[str, Any]:
     }
     return {
         "name": layer_name(path),
-        "gradient": {"lag": known} | gradient,
+        "gradient": _gradient(flow),
         "matrix": _matrix(path),
         "activity": {name: plain(values) for name, values in activity.items()},
         "lyapunov": _lyapunov(path, lengths),
         "memory_capacity": plain(memory_capacity(path).total),
-        "theory": _theory(path),
+        "theory": _theory(path, lengths),
     }
+
+
+def _gradient(flow: Flow) -> dict[str, Any]:
+    """Means of ln |dL/dh|, relative to the first lag of each sequence, by lag."""
+    known = flow.there.any(1).any(0).nonzero()[:, 0].tolist()
+    if not known:
+        return {"reason": "no lag has a meaning in a layer that the one above reads from both sides"}
+    return {"lag": known} | {name: plain(values[:, known]) for name, values in by_lag(relative(flow))._asdict().items()}
 
 
 def _matrix(path: Trajectory) -> dict[str, Any]:
@@ -88,11 +94,11 @@ def _lyapunov(path: Trajectory, lengths: Tensor | None) -> dict[str, Any]:
     }
 
 
-def _theory(path: Trajectory) -> dict[str, Any]:
+def _theory(path: Trajectory, lengths: Tensor | None) -> dict[str, Any]:
     if reason := outside_theory(path):
         return {"reason": reason}
     names = ("gain", "input_variance", "variance", "chi", "slope", "e_fold")
-    found = predictions(path)
+    found = predictions(path, lengths)
     told = {name: [_finite(getattr(one, name)) for one in found] for name in names}
     return told | {"reach": [_finite(one.reach()) for one in found]}
 

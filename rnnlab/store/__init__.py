@@ -128,7 +128,10 @@ def _location(text: str) -> Path:
     unusable = sorted(set(text) & set("?#%"))  # they mean something else in the address of a database
     if unusable or not text.strip():
         raise BadInput(f"store.path={text}: must be the path of a file, without {' '.join(unusable or '?#%')}")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise BadInput(f"store.path={text}: is in the home of nobody here; must be the path of a file") from error
 
 
 def _check_uri(kind: str, uri: str | None) -> None:
