@@ -10,6 +10,7 @@ from builders import trial
 from test_networks import batches, parameters_of
 
 from experiments import probe as command
+from experiments import probe_tables
 from rnnlab.diagnostics.activity import participation_ratio
 from rnnlab.diagnostics.probe import probe
 from rnnlab.diagnostics.trajectory import trajectories
@@ -129,7 +130,7 @@ def test_lower_layers_in_two_directions_have_no_lags():
     one = trial(task="tagging", bidirectional=True, layers=2, hidden_size=4)
     layers = probe(one, parameters_of(one), batches(one))
     assert [bool(layer["gradient"].get("reason")) for layer in layers] == [True, True, False, False]
-    assert "layer 2" in str(command._gradients(layers).columns[1].header)
+    assert "layer 2" in str(probe_tables._gradients(layers).columns[1].header)
 
 
 def test_a_decoder_is_looked_at_over_its_own_steps():
@@ -141,11 +142,11 @@ def test_a_decoder_is_looked_at_over_its_own_steps():
 
 
 def test_numbers_beyond_the_range_of_floats_are_printed():
-    assert command._exponential([-2302.585092994046]) == "1.00e-1000"
-    assert command._exponential([0.0]) == "1"
-    assert command._exponential([]) == "–"
+    assert probe_tables._exponential([-2302.585092994046]) == "1.00e-1000"
+    assert probe_tables._exponential([0.0]) == "1"
+    assert probe_tables._exponential([]) == "–"
 
 
 def test_what_vanished_is_shown():
     gradient = {"lag": [0, 1], "mean": [[0.0, None]], "zero": [[0, 3]], "broken": [[0, 1]]}
-    assert command._gradient(gradient, 1) == ("–", "3 zero, 1 not finite")
+    assert probe_tables._gradient(gradient, 1) == ("–", "3 zero, 1 not finite")
