@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 
-from rnnlab.checkpoints import Unusable, replace_synced
+from rnnlab.checkpoints import replace_synced
 from rnnlab.collector import run_name
 from rnnlab.refusal import BadInput, unknown_key
 from rnnlab.store import DEFAULT_PATH, Place, StoreSettings, place_of, settings_of_uri
 from rnnlab.store.reader import Reader
-from rnnlab.stored import run_of, trial_of, weights_of
+from rnnlab.stored import network
 from rnnlab.streaming import exported
 
 KEYS = ("run", "out", "store.path", "store.uri")
@@ -62,13 +62,7 @@ def export(request: Request) -> str:
     """Write the program; return the line that says what it is. Raises `BadInput`, and `OSError` of the disk."""
     if not request.out.absolute().parent.is_dir() or request.out.is_dir():
         raise BadInput(f"out={request.out}: must be a file in a folder that exists")
-    reader = Reader(request.place)
-    run = run_of(reader, request.run)
-    trial = trial_of(reader, run)
-    try:
-        weights = weights_of(reader, run, trial)
-    except Unusable as error:
-        raise BadInput(f"run={request.run}: its weights {error}; must be a run with weights") from error
+    _, trial, weights = network(Reader(request.place), request.run)
     program = exported(trial, weights)
     content = io.BytesIO()
     torch.export.save(program, content)

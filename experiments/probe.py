@@ -31,7 +31,7 @@ from torch import Tensor
 from experiments.probe_tables import show
 from experiments.train import EXPECTED, refuse
 from rnnlab import config, engine, overrides
-from rnnlab.checkpoints import Unusable, replace_synced
+from rnnlab.checkpoints import replace_synced
 from rnnlab.collector import run_name
 from rnnlab.diagnostics.probe import probe
 from rnnlab.draws import held_out
@@ -41,8 +41,7 @@ from rnnlab.processes import free_memory
 from rnnlab.refusal import BadInput, unknown_key
 from rnnlab.store import DEFAULT_PATH, Place, StoreSettings, place_of, settings_of_uri
 from rnnlab.store.reader import Reader
-from rnnlab.stored import FINAL, INITIAL, run_of, trial_of, weights_of
-from rnnlab.tasks import Batch
+from rnnlab.stored import FINAL, INITIAL, network
 from rnnlab.trial import Trial
 
 OWN = {"networks": "8", "sequences": "50", "out": ""}  # words of this command alone, with their defaults
@@ -119,20 +118,14 @@ def parse(words: Sequence[str]) -> Request:
 def networks_of(request: Request) -> tuple[list[Trial], list[Mapping[str, Tensor]], str]:
     """The trials and their parameters, without model axis, and in words which they are. Raises `BadInput`."""
     if request.place is not None:
-        reader = Reader(request.place)
-        run = run_of(reader, request.run)
-        trial = trial_of(reader, run)
-        try:
-            found = weights_of(reader, run, trial, request.artifact)
-        except Unusable as error:
-            raise BadInput(f"run={request.run}: its weights {error}; must be a run with weights") from error
+        run, trial, weights = network(Reader(request.place), request.run, request.artifact)
+        _refuse_too_large(trial, 1, request.sequences)
         when = f"after training, {run['status']}" if request.artifact == FINAL else "before training"
-        return [trial], [found], f"run {run['run_id'][:8]} {when}"
-    first = fresh_trial(request.words)
-    trials = [dataclasses.replace(first, seed=first.seed + place) for place in range(request.networks)]
-    many = (
-        f"{len(trials)} networks with the seeds {first.seed} to {trials[-1].seed}" if len(trials) > 1 else "a network"
-    )
+        return [trial], [weights], f"run {run['run_id'][:8]} {when}"
+    first, count = fresh_trial(request.words), request.networks
+    _refuse_too_large(first, count, request.sequences)
+    trials = [dataclasses.replace(first, seed=first.seed + place) for place in range(count)]
+    many = f"{count} networks with the seeds {first.seed} to {trials[-1].seed}" if count > 1 else "a network"
     return trials, [initial(trial) for trial in trials], f"{many} before training"
 
 
@@ -159,11 +152,9 @@ def _several(word: str) -> bool:
 def findings(request: Request) -> dict[str, Any]:
     """All numbers of a probe, as plain values: what `out` holds."""
     trials, weights, which = networks_of(request)
-    _refuse_too_large(trials[0], len(trials), request.sequences)
     parameters = {name: torch.stack([one[name] for one in weights]).double() for name in weights[0]}
     batch = held_out(trials[0].task, [trial.seed for trial in trials], request.sequences)
-    if batch.inputs.is_floating_point():
-        batch = Batch(batch.inputs.double(), _doubled(batch.targets), batch.mask, batch.lengths)
+    batch = batch._replace(inputs=_doubled(batch.inputs), targets=_doubled(batch.targets))
     return {
         "networks": [run_name(trial) for trial in trials],
         "which": which,
@@ -184,6 +175,7 @@ def _refuse_too_large(trial: Trial, networks: int, sequences: int) -> None:
 
 
 def _doubled(values: Tensor) -> Tensor:
+    """Real values in float64; symbols as they are."""
     return values.double() if values.is_floating_point() else values
 
 

@@ -51,6 +51,16 @@ def trial_of(reader: Reader, run: Row) -> Trial:
     return trial
 
 
+def network(reader: Reader, prefix: str, artifact: str = FINAL) -> tuple[Row, Trial, dict[str, Tensor]]:
+    """The run whose id begins so, its trial, and its weights as of `weights_of`. Raises `BadInput`."""
+    run = run_of(reader, prefix)
+    trial = trial_of(reader, run)
+    try:
+        return run, trial, weights_of(reader, run, trial, artifact)
+    except Unusable as error:
+        raise BadInput(f"run={prefix}: its weights {error}; must be a run with weights") from error
+
+
 def weights_of(reader: Reader, run: Row, trial: Trial, artifact: str = FINAL) -> dict[str, Tensor]:
     """The parameters of a run, without model axis: at its end, or `INITIAL`.
 
