@@ -20,7 +20,7 @@ from typing import Protocol
 import pandas as pd
 
 from reports import page, style
-from reports.figures import check, in_order, meant_for, title
+from reports.figures import Extras, check, extras, in_order, meant_for, title
 from reports.files import folder_name, write
 from rnnlab.refusal import BadInput, unknown_key
 
@@ -29,7 +29,7 @@ KEYS = ("store.path", "store.uri", "out")
 DIGITS = "%.10g"  # of numbers in CSV files
 
 
-class Reader(Protocol):
+class Reader(Extras, Protocol):
     """What is needed of `rnnlab.store.reader.Reader`."""
 
     def experiments(self) -> list[str]:
@@ -105,7 +105,10 @@ def build(reader: Reader, request: Request) -> list[Path]:
     pictures = []
     for experiment, frame in frames.items():
         folder = request.out / folder_name(experiment)
-        drawings = [_drawing(name, module, frame, folder) for name, module in chosen_figures[experiment].items()]
+        drawings = [
+            _drawing(name, module, folder, frame, *extras(module, reader, experiment))
+            for name, module in chosen_figures[experiment].items()
+        ]
         _forget(folder, chosen_figures[experiment])
         write(folder / "index.html", page.experiment_page(experiment, frame, drawings, request.command(experiment)))
         pictures += [folder / f"{drawing.name}.svg" for drawing in drawings]
@@ -126,13 +129,13 @@ def _forget(folder: Path, drawn: Collection[str]) -> None:
             (folder / f"{name}.{kind}").unlink(missing_ok=True)
 
 
-def _drawing(name: str, module: ModuleType, frame: pd.DataFrame, folder: Path) -> page.Drawing:
+def _drawing(name: str, module: ModuleType, folder: Path, *frames: pd.DataFrame) -> page.Drawing:
     """Draw one figure and write its files."""
-    figure, table = module.draw(frame), module.table(frame)
+    figure, table = module.draw(*frames), module.table(*frames)
     vector, _ = style.save(figure, folder, name)
     write(folder / f"{name}.csv", table.to_csv(index=False, float_format=DIGITS, lineterminator="\n").encode())
     return page.Drawing(
-        name, title(module), vector.read_text(encoding="utf-8"), figure.get_figwidth(), module.caption(frame), table
+        name, title(module), vector.read_text(encoding="utf-8"), figure.get_figwidth(), module.caption(*frames), table
     )
 
 

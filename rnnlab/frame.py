@@ -39,6 +39,21 @@ NUMBERS = (
     "eval/relative_loss",  # eval/loss over baseline
 )
 
+# Columns of the values of metrics over training, one row per point of a trial
+COURSE = ("key", "metric", "step", "value")
+# Columns of what is observed of networks that training starts from or ends with, one row per number
+OBSERVATION = (
+    "key",  # of the trial
+    "when",  # one of WHEN
+    "step",  # training steps done then
+    "layer",  # `layer 1`, `layer 2 backward`, `encoder layer 1`; or `network`
+    "quantity",  # what it is, such as `gradient/mean`
+    "index",  # lag, rank, delay or time step
+    "place",  # unit or channel, where there are several at an index; else 0
+    "value",
+)
+WHEN = ("initial", "final")
+
 
 # Fields that runs of an earlier rnnlab do not have, and what they did without; a missing number means null anyway
 ADDED_LATER = {

@@ -6,12 +6,15 @@ spectral radius, the size and the cell, and that a window of truncation bounds; 
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from types import ModuleType
 
+import numpy as np
 import pandas as pd
 from builders import trial
 
-from rnnlab.frame import tidy
+from reports.figures import extras
+from rnnlab.frame import COURSE, OBSERVATION, tidy
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED
 from rnnlab.seeding import generator
 from rnnlab.tasks import label
@@ -88,6 +91,85 @@ def with_lengths(frame: pd.DataFrame, lengths: Iterable[int]) -> pd.DataFrame:
         beyond = (dial / length).clip(upper=1) ** gated.map({True: 0.4, False: 1.2})
         columns[f"at_length/{length}/accuracy"] = 0.5 + (frame["eval/accuracy"] - 0.5) * beyond
     return frame.assign(**columns)
+
+
+def diagnosed(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy with what diagnostics and theory say of each trial's one layer, as if radii were all that mattered."""
+    radius = frame["init.spectral_radius"]
+    slope = np.log(0.95 * radius).clip(upper=0.1)
+    finished = ~frame["status"].isin([FAILED])
+    columns = {
+        "diagnostics/layer_1/lyapunov": slope / 2,
+        "diagnostics/layer_1/spectral_radius": radius * 1.05,
+        "diagnostics/layer_1/saturation": 0.3 * radius / (1 + radius),
+        "theory/layer_1/gain": radius,
+        "theory/layer_1/input_variance": 0.02,
+        "theory/layer_1/chi": np.exp(2 * slope),
+        "theory/layer_1/slope": slope,
+        "theory/layer_1/e_fold": (-1 / slope).where(slope < 0, math.inf),
+        "theory/layer_1/reach": (math.log(100) / -slope).where(slope < 0, math.inf),
+    }
+    return frame.assign(**{name: values.where(finished) for name, values in columns.items()})
+
+
+class Diagnosed:
+    """What a store would hold beside a frame of `diagnosed`; a trial that failed has nothing."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.trials = [row for row in frame.to_dict("records") if row["status"] != FAILED]
+
+    def courses(self, experiment: str, metrics: Collection[str]) -> pd.DataFrame:
+        """Each metric goes in a straight line to its last value, from nearer to zero."""
+        points = [
+            (row["key"], name, float(step), row[name] * (0.6 + 0.4 * step / row["trained_steps"]))
+            for row in self.trials
+            for name in metrics
+            for step in np.linspace(0, row["trained_steps"], 12)
+            if name in row
+        ]
+        return pd.DataFrame(points, columns=list(COURSE)).sort_values(["key", "metric", "step"], ignore_index=True)
+
+    def observations(self, experiment: str, quantities: Collection[str]) -> pd.DataFrame:
+        """At the beginning, and at the end where there is one; states of the first trial alone."""
+        points = [
+            (row["key"], when, 0.0 if when == "initial" else row["trained_steps"], "layer 1", *point)
+            for place, row in enumerate(self.trials)
+            for when in ("initial", "final")[: 1 + (row["status"] != RUNNING)]
+            for point in _observed(row, when == "final", place == 0)
+            if point[0] in quantities
+        ]
+        return pd.DataFrame(points, columns=list(OBSERVATION)).sort_values(
+            list(OBSERVATION[:-1]), ignore_index=True, kind="stable"
+        )
+
+
+def given(module: ModuleType, frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """What the functions of a figure take: the frame, and where they need it what else a store would hold."""
+    return [frame, *extras(module, Diagnosed(frame), "synthetic")]
+
+
+def _observed(row: dict[str, float], trained: bool, shown: bool) -> Iterator[tuple[str, float, float, float]]:
+    """(quantity, index, place, value) of one network."""
+    chance = generator(int(row["seed"]), f"observed {row['init.spectral_radius']} {trained}")
+    radius = row["init.spectral_radius"] * (1.1 if trained else 1)
+    steps = int(min(row["distance"] + 2, 40))
+    for lag in range(steps):
+        yield "gradient/mean", lag, 0, lag * math.log(0.95 * radius) + 0.1 * lag**0.5 * chance.standard_normal()
+        yield "gradient/spread", lag, 0, 0.2 * lag**0.5
+        yield "gradient/counted", lag, 0, 19 if radius < 1.3 else 0
+        yield "gradient/zero", lag, 0, 1
+        yield "gradient/broken", lag, 0, 0 if radius < 1.3 else 19
+    for rank, angle in enumerate(chance.uniform(0, 2 * math.pi, 8)):
+        yield "eigenvalue/real", rank, 0, radius * (1 - rank / 20) * math.cos(angle)
+        yield "eigenvalue/imaginary", rank, 0, radius * (1 - rank / 20) * math.sin(angle)
+    for delay in range(16):
+        yield "memory_capacity", delay, 0, max(0.0, 1 - delay / 10)
+    for step, (quantity, size) in itertools.product(
+        range(steps if shown else 0), {"input": 4, "state": 6, "output": 3, "target": 1}.items()
+    ):
+        for place in range(size):
+            if quantity in ("input", "state") or step >= steps - 3:
+                yield quantity, step, place, float(np.tanh(chance.standard_normal()))
 
 
 def frame_of(trials: Iterable[Trial], experiment: str = "synthetic") -> pd.DataFrame:

@@ -21,6 +21,7 @@ from frames import (
     copy_sweep,
     ended_badly,
     frame_of,
+    given,
     sensor_sweep,
     truncation_sweep,
     unlucky,
@@ -87,9 +88,10 @@ def test_figure_draws_from_any_frame_that_it_is_meant_for_and_leaves_it_as_it_wa
     declared = {*module.NEEDS, *panels.trial_fields(frame)}
     known = [column for column in frame if column in declared or column.startswith(getattr(module, "OPTIONAL", ()))]
     frame = frame[known].copy()
-    module.draw(frame).canvas.draw()
-    assert module.caption(frame).endswith(".")
-    assert len(module.table(frame)) > 0
+    frames = given(module, frame)
+    module.draw(*frames).canvas.draw()
+    assert module.caption(*frames).endswith(".")
+    assert len(module.table(*frames)) > 0
     pd.testing.assert_frame_equal(frame, GRIDS[grid][known])
 
 

@@ -4,13 +4,14 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import unquote
 
 import matplotlib as mpl
 import pandas as pd
 import pytest
-from frames import adding_sweep, copy_sweep, frame_of, unlucky
+from frames import Diagnosed, adding_sweep, copy_sweep, frame_of, unlucky
 
 from reports import build as build_module
 from reports import files
@@ -32,6 +33,12 @@ class Store:
 
     def frame(self, experiment: str) -> pd.DataFrame:
         return self.frames[experiment].copy()
+
+    def courses(self, experiment: str, metrics: Collection[str]) -> pd.DataFrame:
+        return Diagnosed(self.frames[experiment]).courses(experiment, metrics)
+
+    def observations(self, experiment: str, quantities: Collection[str]) -> pd.DataFrame:
+        return Diagnosed(self.frames[experiment]).observations(experiment, quantities)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -13,19 +13,35 @@ and, where they are needed,
     CLAIM_OF        names of experiments (conf/experiment) whose claim it shows: it comes first on their pages
     RANK            its place on other pages, lowest first
     OPTIONAL        beginnings of names of columns that it reads where they are there
+    COURSES         names of metrics: table, draw and caption then take `(frame, courses)`, where `courses` has their
+                    values over training: the columns `COURSE` of `rnnlab.frame`
+    OBSERVATIONS    names of quantities: these functions then take `(frame, observations)`, where `observations` has
+                    them as trained networks were found at their beginning and end: the columns `OBSERVATION`
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Collection
 from types import ModuleType
+from typing import Protocol
 
 import pandas as pd
 
 from rnnlab.refusal import BadInput
 
 LAST = 9  # the rank of a figure that has none
+
+
+class Extras(Protocol):
+    """What figures may need beside the frame of an experiment; part of `rnnlab.store.reader.Reader`."""
+
+    def courses(self, experiment: str, metrics: Collection[str]) -> pd.DataFrame:
+        """Metrics of the trials in the experiment's frame over training: `rnnlab.frame.COURSE`, sorted by it."""
+
+    def observations(self, experiment: str, quantities: Collection[str]) -> pd.DataFrame:
+        """Quantities of these trials' networks, as diagnosed: `rnnlab.frame.OBSERVATION`, sorted by it."""
 
 
 def figures() -> dict[str, ModuleType]:
@@ -48,6 +64,15 @@ def in_order(experiment: str) -> dict[str, ModuleType]:
 def applies(module: ModuleType, frame: pd.DataFrame) -> bool:
     """Whether a figure is meant for `frame`."""
     return not hasattr(module, "applies") or bool(module.applies(frame))
+
+
+def extras(module: ModuleType, store: Extras, experiment: str) -> list[pd.DataFrame]:
+    """What else the functions of a figure take, beside the frame of the experiment."""
+    if hasattr(module, "COURSES"):
+        return [store.courses(experiment, module.COURSES)]
+    if hasattr(module, "OBSERVATIONS"):
+        return [store.observations(experiment, module.OBSERVATIONS)]
+    return []
 
 
 def title(module: ModuleType) -> str:
