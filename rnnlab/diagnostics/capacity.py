@@ -37,7 +37,8 @@ from rnnlab.unroll import emitted, step
 
 INPUT_SCALE = 0.1  # that of the inits: root mean square of the entries of v
 RIDGE = 1e-9  # of the mean variance of what is read: as if it were read with noise of this variance
-STEADY = 2.0  # our choice: factor by which the spread may differ between the halves of a signal in a steady state
+SIGNALS = 4  # in parallel: many short ones take less time than one as long as all of them, but for the washout of each
+STEADY = 2.0  # our choice: factor by which the spread may differ between early and late in a steady state
 CHUNK = 128  # steps whose states are held at once
 
 
@@ -49,7 +50,7 @@ class MemoryCapacity(NamedTuple):
 
 
 class _Moments(NamedTuple):
-    """Means over the P samples of one signal; S is that of the states, less a constant."""
+    """Means over the P samples of a set of signals; S is that of the states, less a constant."""
 
     states: Tensor  # (M, S, S) covariance
     both: Tensor  # (M, S, K) covariance with the delayed inputs
@@ -63,14 +64,17 @@ def memory_capacity(
     delays: int | None = None,
     samples: int | None = None,
     washout: int | None = None,
+    signals: int = SIGNALS,
 ) -> MemoryCapacity:
     """That of the layer of a trajectory, in float64, whatever its states are there; u_t is uniform, of variance 1.
 
     input_vector: (M or 1, G unpadded) v; by default a direction drawn at random, the same for all models, with entries
                   of root mean square `input_scale` in every gate
     delays:       K (default 2 N); what is remembered longer is not counted
-    samples:      P, of each of two independent signals: one to fit, one to correlate (default 20 N, at least 2000)
-    washout:      steps before these (default K + 100)
+    samples:      P, of each of two independent sets of signals: one to fit, one to correlate (default 20 N, at least
+                  2000; rounded up to a multiple of `signals`)
+    washout:      steps before these, of each signal (default K + 100)
+    signals:      in a set
 
     Read is what the layer gives to the next, with an intercept; of a cell with `emit`, all tensors of its state. Delay
     0 is counted: the present input is in the state already, so that W_hh = 0 has capacity 1.
@@ -81,24 +85,26 @@ def memory_capacity(
     readout is fitted to P samples: a delay of which C can be told is low by about (1 - C) N / P. Chance moves the total
     by some percent, more where memory is long and N small.
 
-    A model is in no steady state if its spread around the state after the washout differs by more than STEADY between
-    the two halves of the samples: a state that grows without bound, or a memory too long for so few steps. One whose
-    states do not move has capacity 0. Raises ValueError for numbers that make no sense.
+    A model is in no steady state if the spread of its states differs by more than STEADY between the second half of the
+    washout and the second half of the samples: a state that grows without bound, or a memory too long for so few steps.
+    One whose states do not move has capacity 0. Raises ValueError for numbers that make no sense.
     """
     size = path.hidden * (path.cell.states if hasattr(path.cell, "emit") else 1)
     delays = 2 * size if delays is None else delays
     samples = max(2000, 20 * size) if samples is None else samples
     washout = delays + 100 if washout is None else washout
-    if delays < 1 or samples < 4 or washout < delays:
-        raise ValueError(f"delays={delays}, samples={samples}, washout={washout}: must be >= 1, >= 4, >= delays")
+    if delays < 1 or samples < 4 or washout < delays or signals < 1:
+        told = f"delays={delays}, samples={samples}, washout={washout}, signals={signals}"
+        raise ValueError(f"{told}: must be >= 1, >= 4, >= delays, >= 1")
+    each = math.ceil(samples / signals)
     weights = changed(path.weights, Tensor.double)
     vector = _direction(weights, path.hidden) * input_scale if input_vector is None else input_vector.double()
-    drawn = generator(0, "diagnostics.capacity.signal").uniform(size=(washout + samples, 2))
-    signals = (torch.from_numpy(drawn) - 0.5) * math.sqrt(12)
+    drawn = generator(0, "diagnostics.capacity.signal").uniform(size=(washout + each, 2 * signals))
+    driving = (torch.from_numpy(drawn) - 0.5) * math.sqrt(12)
     with torch.no_grad():
-        driven = _driven(path.cell, weights, path.hidden, vector, signals)
-        (fitted, judged), steady = _moments(driven, signals, delays, washout)
-        found = _corrected(_readout(fitted, size), judged, samples)
+        driven = _driven(path.cell, weights, path.hidden, vector, driving)
+        (fitted, judged), steady = _moments(driven, driving, delays, washout)
+        found = _corrected(_readout(fitted, size), judged, signals * each)
     by_delay = torch.where(steady.unsqueeze(1), found, math.nan)
     return MemoryCapacity(by_delay.sum(1).clamp(max=size), by_delay)
 
@@ -111,37 +117,51 @@ def _direction(weights: Weights, hidden: int) -> Tensor:
 
 
 def _driven(cell: Cell, weights: Weights, hidden: int, vector: Tensor, signals: Tensor) -> Iterator[Tensor]:
-    """(M, 2, S) what is read after each step of both signals (T, 2), from state 0."""
+    """(M, B, S) what is read after each step of all signals (T, B), from state 0."""
     along = padded_blocks(vector, 1, hidden).unsqueeze(1)
     bias = weights.bias.unsqueeze(1)
-    state = (bias.new_zeros(len(bias), 2, aligned(hidden)),) * cell.states
+    state = (bias.new_zeros(len(bias), signals.shape[1], aligned(hidden)),) * cell.states
     for values in signals:
         state = step(cell, bias + values[:, None] * along, state, weights)
         yield emitted(cell, state)
 
 
 def _moments(driven: Iterator[Tensor], signals: Tensor, delays: int, washout: int) -> tuple[list[_Moments], Tensor]:
-    """Those of both signals after the washout, and (M,) whether the model is in a steady state."""
-    reference = deque(itertools.islice(driven, washout), maxlen=1).pop()
-    lagged = signals[washout - delays + 1 :].unfold(0, delays, 1).flip(-1)  # (P, 2, K) u_{t-k}
-    lagged = lagged - lagged.mean(0)
-    sums, spreads = [], []
+    """Those of both sets of signals after the washout, and (M,) whether the model is in a steady state."""
+    lagged = signals[washout - delays + 1 :].unfold(0, delays, 1).flip(-1)  # (R, B, K) u_{t-k}
+    both = [_centred_inputs(one) for one in lagged.chunk(2, dim=1)]
+    # One constant for all signals: near their mean, so that no digits are lost
+    centre = deque(itertools.islice(driven, washout // 2 + 1), maxlen=1).pop().mean(1, keepdim=True)
+    before = [(states - centre).square().sum((1, 2)) for states in itertools.islice(driven, washout - washout // 2 - 1)]
+    sums, after = [], []
     for begin in range(0, len(lagged), CHUNK):
-        states = torch.stack(list(itertools.islice(driven, CHUNK)), dim=2) - reference.unsqueeze(2)  # (M, 2, R, S)
-        spreads.append(states.square().sum((1, 3)))
-        sums.append([_products(states[:, of], lagged[begin : begin + CHUNK, of]) for of in range(2)])
-    halves = torch.cat(spreads, dim=1).tensor_split(2, dim=1)
-    early, late = (half.mean(1) for half in halves)
-    steady = (late <= STEADY * early) & (early <= STEADY * late)
-    totals = [sum(own[1:], own[0]) / len(lagged) for own in zip(*sums, strict=True)]
-    variances = lagged.square().mean(0)
-    return [_centred(total, of, delays) for total, of in zip(totals, variances, strict=True)], steady
+        states = torch.stack(list(itertools.islice(driven, CHUNK)), dim=2) - centre.unsqueeze(2)  # (M, B, R, S)
+        after.append(states.square().sum((1, 3)))
+        chunks = (one[:, begin : begin + CHUNK] for one in both)
+        sums.append([_products(own, inputs) for own, inputs in zip(states.chunk(2, dim=1), chunks, strict=True)])
+    samples = len(lagged) * signals.shape[1] // 2
+    totals = [sum(own[1:], own[0]) / samples for own in zip(*sums, strict=True)]
+    variances = [one.square().mean((0, 1)) for one in both]
+    found = [_centred(total, of, delays) for total, of in zip(totals, variances, strict=True)]
+    return found, _steady(torch.stack(before, dim=1) if before else after[0], torch.cat(after, dim=1))
+
+
+def _steady(before: Tensor, after: Tensor) -> Tensor:
+    """(M,) whether the spread is the same in the second half of the washout and of the samples; (M, steps) each."""
+    early, late = before.mean(1), after.tensor_split(2, dim=1)[1].mean(1)
+    return (late <= STEADY * early) & (early <= STEADY * late)
+
+
+def _centred_inputs(lagged: Tensor) -> Tensor:
+    """(B, R, K) of (R, B, K): each signal's rows together, less their mean over all."""
+    return (lagged - lagged.mean((0, 1))).transpose(0, 1)
 
 
 def _products(states: Tensor, lagged: Tensor) -> Tensor:
-    """(M, S, S + K + 1, padded) products of the states (M, R, S) with themselves, with u_{t-k} (R, K) and with 1."""
-    beside = torch.cat([lagged, torch.ones_like(lagged[:, :1])], dim=1).expand(len(states), -1, -1)
-    return torch.bmm(states.contiguous().mT, padded(torch.cat([states, beside], dim=2), (2, ALIGNMENT)))
+    """(M, S, S + K + 1, padded) products of the states (M, B, R, S) with themselves, with u_{t-k} (B, R, K) and 1."""
+    rows, inputs = states.flatten(1, 2), lagged.flatten(0, 1)
+    beside = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1).expand(len(states), -1, -1)
+    return torch.bmm(rows.mT, padded(torch.cat([rows, beside], dim=2), (2, ALIGNMENT)))
 
 
 def _centred(means: Tensor, variances: Tensor, delays: int) -> _Moments:
