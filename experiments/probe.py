@@ -45,7 +45,7 @@ from rnnlab.stored import FINAL, INITIAL, network
 from rnnlab.trial import Trial
 
 OWN = {"networks": "8", "sequences": "50", "out": ""}  # words of this command alone, with their defaults
-IDLE = ("store", "engine", "eval")  # groups of settings that say nothing of a fresh network
+IDLE = ("store", "engine", "eval", "diagnostics")  # groups of settings that say nothing of a fresh network
 OF_RUN = ("run", "weights", "store.path", "store.uri")
 GRAPH = 8 * 8  # bytes for each value that a step is fed with: float64, of which 5.9 to 7.4 were measured
 WIDE = 160  # characters in a line where no terminal says how many fit

@@ -18,6 +18,7 @@ from rnnlab.spool import SpoolReader
 from rnnlab.store.writer import HEARTBEAT_EVERY, Writer
 from rnnlab.tasks import label
 from rnnlab.trial import Trial
+from rnnlab.watch import undiagnosed
 
 FLUSH = 2.0  # seconds between batches of writes to the store, at least
 FLUSH_SHARE = 0.01  # of the time, for batches between the beginnings and the ends of trials
@@ -91,7 +92,8 @@ class Collector:
         """Take note of all records that are new."""
         for record, weights in self.spool.new():
             self._note(record, weights)
-        self.outcome.notes = [*self.given, *self.spool.notes, *notes(self.spool.unmeasured)]
+        told = [*notes(self.spool.unmeasured), *undiagnosed(self.spool.undiagnosed)]
+        self.outcome.notes = [*self.given, *self.spool.notes, *told]
         self.outcome.peaks = self.spool.peaks()
         self.display.refresh()
 

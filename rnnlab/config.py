@@ -32,6 +32,7 @@ from rnnlab.registry import registry
 from rnnlab.spec import build_spec
 from rnnlab.store import StoreSettings
 from rnnlab.trial import KINDS, SECTIONS, Trial, ignored_in
+from rnnlab.watch import DiagnosticsSettings
 
 CHECKOUT = Path(__file__).parents[1]
 ADHOC = "adhoc"  # the MLflow experiment of trials that no experiment file names
@@ -86,13 +87,13 @@ def all_of(*parts: Callable[[], Any]) -> list[Any]:
     return found
 
 
-def settings_of(config: DictConfig) -> tuple[StoreSettings, EngineSettings, EvalSettings]:
-    """Where runs go, how trials are executed, and what else is measured at their end."""
+def settings_of(config: DictConfig) -> tuple[StoreSettings, EngineSettings, EvalSettings, DiagnosticsSettings]:
+    """Where runs go, how trials are executed, and what else is measured at their end and observed on the way."""
     problems: list[str] = []
     built = _settings(config, problems)
     if problems:
         raise BadInput(*problems)
-    return built[0], built[1], built[2]
+    return built[0], built[1], built[2], built[3]
 
 
 def wrong_settings(config: DictConfig) -> list[str]:

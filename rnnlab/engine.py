@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from filelock import FileLock
 
-from rnnlab import provenance
+from rnnlab import provenance, watch
 from rnnlab.collector import Collector, Outcome
 from rnnlab.folder import Folder, Work, new_folder
 from rnnlab.forecast import Forecast, Resources, counted, resources
@@ -35,7 +35,9 @@ from rnnlab.store.view import describe
 from rnnlab.store.writer import StoreFailure, Writer
 from rnnlab.survey import MODES, Start, Survey
 from rnnlab.trial import Trial
+from rnnlab.watch import DiagnosticsSettings
 
+OFF = DiagnosticsSettings()
 WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between looks at the trials that another launch trains
 MANY = 1000  # launches that come to their end while this one begins
 INTERRUPTED = 128 + signal.SIGINT  # exit status, as a shell reports Ctrl-C
@@ -63,17 +65,20 @@ def run(
     command: str,
     files: Mapping[str, str] | None = None,
     lengths: Sequence[int] = (),
+    diagnostics: DiagnosticsSettings = OFF,
 ) -> Outcome:
     """Train what the store does not hold yet; what another launch trains at the moment is waited for.
 
-    `files` (name -> text) are kept with the sweep's run; `lengths` are those of `rnnlab.lengths`, at which trials are
-    evaluated at their end, and finished ones that lack it now. Raises `BadInput` before anything is written or trained.
+    `files` (name -> text) are kept with the sweep's run;
+    `lengths` are those of `rnnlab.lengths`, at which trials are evaluated at their end, and finished ones that lack it
+    now; `diagnostics` say how they are watched. Raises `BadInput` before anything is written or trained.
     """
-    if problems := refusals(trials, lengths):
+    if problems := [*refusals(trials, lengths), *watch.refusals(trials, diagnostics)]:
         raise BadInput(*problems)
     place = place_of(store)
     kind_of(place).check_usable(place)
-    launch = _Launch(trials, experiment, store, settings, command, files or {}, tuple(dict.fromkeys(lengths)))
+    at = tuple(dict.fromkeys(lengths))
+    launch = _Launch(trials, experiment, store, settings, command, files or {}, at, diagnostics)
     launch.resources(trials)
     if settings.dry_run or settings.mode == "read_only":
         return launch.look()
@@ -96,7 +101,9 @@ class _Launch:
         command: str,
         files: Mapping[str, str],
         lengths: Sequence[int],
+        diagnostics: DiagnosticsSettings,
     ) -> None:
+        self.diagnostics = diagnostics
         self.experiment, self.store, self.settings = experiment, store, settings
         self.command, self.files, self.lengths = command, files, lengths
         self.place = place_of(store)
@@ -189,6 +196,7 @@ class _Launch:
             tags=provenance.tags(),
             continues={key: row["run_id"] for key, row in start.ends.items()},
             lengths=list(self.lengths),
+            diagnostics=vars(self.diagnostics),
         )
 
     def _write(self, start: Start, work: Work, folder: Folder, forecast: Forecast | None) -> None:

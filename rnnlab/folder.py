@@ -26,7 +26,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from rnnlab.build import build
 from rnnlab.checkpoints import replace_synced, sync_folder
@@ -51,6 +51,7 @@ class Work:
     tags: Mapping[str, str]  # of the runs
     continues: Mapping[str, str] = field(default_factory=dict)  # trial key -> run of a smaller budget that it goes on
     lengths: Sequence[int] = field(default_factory=list)  # at which the final weights are evaluated too
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)  # the settings, by name
 
     def to_json(self) -> str:
         return json.dumps({"version": VERSION} | vars(self) | {"trials": [trial.mapping() for trial in self.trials]})

@@ -8,6 +8,8 @@ a metric was not (yet) recorded, the entry is missing (NaN). Numbers are float64
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -52,7 +54,7 @@ OBSERVATION = (
     "place",  # unit or channel, where there are several at an index; else 0
     "value",
 )
-WHEN = ("initial", "final")
+WHEN = ("initial", "final")  # a file for each among the artifacts of a run
 
 
 # Fields that runs of an earlier rnnlab do not have, and what they did without; a missing number means null anyway
@@ -78,6 +80,16 @@ def lengths(frame: pd.DataFrame) -> list[int]:
     """
     found = {str(name).removeprefix(AT_LENGTH).partition("/")[0] for name in frame if str(name).startswith(AT_LENGTH)}
     return sorted(map(int, found))
+
+
+def rows_of(observed: Mapping[str, Any], quantities: Collection[str]) -> Iterator[tuple[str, str, float, float, float]]:
+    """What `rnnlab.diagnostics.observation` keeps, number by number: (layer, quantity, index, place, value)."""
+    for layer, tables in observed.items():
+        for quantity in sorted(tables.keys() & set(quantities)):
+            table = tables[quantity]
+            for index, value in zip(table["index"], table["value"], strict=True):
+                for place, number in enumerate(value if isinstance(value, list) else [value]):
+                    yield layer, quantity, index, place, math.nan if number is None else number
 
 
 def tidy(rows: pd.DataFrame) -> pd.DataFrame:

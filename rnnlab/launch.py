@@ -13,6 +13,7 @@ from rnnlab.progress import print_failures, summary
 from rnnlab.store import StoreSettings, place_of, without_password
 from rnnlab.store.reader import Reader
 from rnnlab.trial import Trial
+from rnnlab.watch import DiagnosticsSettings
 
 
 def launch(
@@ -21,6 +22,7 @@ def launch(
     store: StoreSettings,
     execution: engine.EngineSettings,
     evaluation: EvalSettings,
+    diagnostics: DiagnosticsSettings,
     files: Mapping[str, str] | None = None,
 ) -> int:
     """Train the trials, write how it ended to stdout and what failed to stderr, and return the exit status.
@@ -28,7 +30,7 @@ def launch(
     `files` are kept with the sweep's run, by name.
     """
     kept = {name: without_password(text) for name, text in (files or {}).items()}
-    outcome = engine.run(trials, experiment, store, execution, command_line(), kept, evaluation.lengths)
+    outcome = engine.run(trials, experiment, store, execution, command_line(), kept, evaluation.lengths, diagnostics)
     line = _line_of_trial(trials[0], outcome, store) if len(trials) == 1 else None
     sys.stdout.write((line or _line_of_sweep(experiment, outcome, execution)) + "\n")
     sys.stderr.writelines(f"{note}\n" for note in outcome.notes)

@@ -27,11 +27,17 @@ from rnnlab.registry import registry
 from rnnlab.spec import build_spec, requirement
 from rnnlab.store import KEYS, StoreSettings
 from rnnlab.trial import KINDS, Model, Train
+from rnnlab.watch import DiagnosticsSettings
 
 CONF = Path(__file__).parents[1] / "conf"
 LARGEST_SWEEP = 10**6  # cells; more is a slip of the pen
 TRIAL_KEYS = tuple(EMPTY)
-SETTINGS: Mapping[str, type] = {"store": StoreSettings, "engine": EngineSettings, "eval": EvalSettings}
+SETTINGS: Mapping[str, type] = {
+    "store": StoreSettings,
+    "engine": EngineSettings,
+    "eval": EvalSettings,
+    "diagnostics": DiagnosticsSettings,
+}
 FIXED: Mapping[str, type] = {"model": Model, "train": Train, **SETTINGS}  # sections with one spec
 GROUPS = (*KINDS, "store", "engine", "experiment")  # keys whose value is the name of a member
 STORE_KEYS = list(dict.fromkeys(itertools.chain(*KEYS.values())))  # of any kind of store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 RUNNING = "running"
 SOLVED = "solved"  # the task's criterion held for `train.passes_to_solve` evaluations in a row
@@ -14,6 +14,7 @@ FAILED = "failed"  # a crash: missing data, shown, never counted
 RESULTS = (SOLVED, EXHAUSTED, DIVERGED)  # a trial that ended so is finished
 STATUSES = (RUNNING, *RESULTS, FAILED)
 AT_LENGTH = "at_length/"  # begins the names of metrics of the final weights at other values of the task's dial
+DIAGNOSED = ("diagnostics/", "theory/")  # begin the names of metrics that diagnostics find
 AT_THE_END = ("solved", "trained_steps", "steps_to_solve", "first_passage")  # metrics of the last record alone
 
 
@@ -23,7 +24,8 @@ class Record:
 
     `metrics` maps names such as `eval/loss` to numbers. `weights` maps parameter names to tensors
     at step 0 and at the end, and is empty between. `course` holds, at the end of an exhausted trial, what a larger
-    budget needs beside the weights to go on, as plain values. `error` holds the reason of a `failed` trial.
+    budget needs beside the weights to go on, as plain values. `observed` holds what diagnostics found beside their
+    metrics, the `details` of an `Observation`. `error` holds the reason of a `failed` trial.
     """
 
     key: str
@@ -33,6 +35,7 @@ class Record:
     weights: Mapping[str, Any] = field(default_factory=dict)
     course: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
+    observed: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
 
     @property
@@ -43,6 +46,17 @@ class Record:
 def at_length(value: int, metric: str) -> str:
     """The name of a metric of the final weights where the task's dial has this value: `at_length/40/accuracy`."""
     return f"{AT_LENGTH}{value}/{metric}"
+
+
+class Observation(NamedTuple):
+    """What diagnostics find of one network: metrics, and tables as plain values.
+
+    `details` maps each layer, and `network`, to quantities; these have an `index` (lag, rank, delay or time step), and
+    as many values or lists of them.
+    """
+
+    metrics: Mapping[str, float]
+    details: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Allowed:
     above: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()  # that stand for values beside numbers
 
     def admits(self, value: Any) -> bool:
         if self.choices:
@@ -52,6 +53,7 @@ def param(
     above: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    words: tuple[str, ...] = (),
     absent: Any = MISSING,
 ) -> Any:
     """A field of a spec: its default, the values allowed, and what its absence means.
@@ -60,7 +62,7 @@ def param(
     the behaviour from before the field existed. At that value the field stays out of
     `Trial.key`, so that stored trials keep their identity.
     """
-    metadata = {"allowed": Allowed(low, above, high, choices), "absent": absent}
+    metadata = {"allowed": Allowed(low, above, high, choices, words), "absent": absent}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -114,8 +116,8 @@ def coerce(key: str, value: Any, declared: Any, allowed: Allowed, problems: list
         if not all(entry is not None and allowed.admits(entry) for entry in entries):
             problems.append(f"{key}={show(value)}: must be {_describe_field(declared, allowed)}")
         return tuple(entries)
-    if value is None and optional:
-        return None
+    if (value is None and optional) or value in allowed.words:
+        return value
     converted = _convert(value, kind)
     if converted is None or not allowed.admits(converted):
         problems.append(f"{key}={show(value)}: must be {_describe_field(declared, allowed)}")
@@ -161,4 +163,4 @@ def _describe_field(declared: Any, allowed: Allowed) -> str:
 def _describe(kind: type, allowed: Allowed, optional: bool) -> str:
     noun = {int: "an integer", float: "a finite number", bool: "true or false", str: "text"}[kind]
     text = str(allowed) if allowed.choices else f"{noun} {allowed}".rstrip()
-    return text + (", or null" if optional else "")
+    return text + "".join(f", or {word}" for word in (*allowed.words, *(["null"] if optional else [])))

@@ -49,6 +49,11 @@ class SpoolWriter:
         for (value, reason), count in failed.items():
             self._write({"unmeasured": [value, reason, count]})
 
+    def note_undiagnosed(self, failed: Mapping[str, int]) -> None:
+        """How many networks could not be diagnosed, and why."""
+        for reason, count in failed.items():
+            self._write({"undiagnosed": [reason, count]})
+
     def note_peak(self, count: int) -> None:
         """The most memory that this process has held, in bytes."""
         self.peak.write_text(str(count))
@@ -84,6 +89,7 @@ class SpoolReader:
         self.offsets: dict[Path, int] = {}
         self.notes: dict[str, None] = {}  # in their order, each once
         self.unmeasured: Counter[tuple[int, str]] = Counter()  # (length, why not) -> trials
+        self.undiagnosed: Counter[str] = Counter()  # why not -> times
 
     def new(self) -> Iterator[tuple[Record, Path | None]]:
         """The records since the last call, each with the file of its parameters."""
@@ -112,6 +118,10 @@ class SpoolReader:
         if "unmeasured" in fields:
             value, reason, count = fields["unmeasured"]
             self.unmeasured[value, reason] += count
+            return
+        if "undiagnosed" in fields:
+            reason, count = fields["undiagnosed"]
+            self.undiagnosed[reason] += count
             return
         weights = fields.pop("weights")
         file = self.folder.weights / weights if weights else None

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,7 +21,7 @@ from rnnlab.bptt import gradients
 from rnnlab.draws import Stream, dropout_factors, held_out, training_batch
 from rnnlab.model import Layout, forward, initial, shapes
 from rnnlab.optim import OPTIMIZERS, clip_, rates, scheduled
-from rnnlab.record import DIVERGED, EXHAUSTED, RUNNING, Checkpoint, Record
+from rnnlab.record import DIVERGED, EXHAUSTED, RUNNING, Checkpoint, Observation, Record
 from rnnlab.slot import COURSE, Slot
 from rnnlab.tasks import Task, at_steps
 from rnnlab.trial import Trial, shape_key
@@ -28,6 +30,18 @@ EVALUATION_ELEMENTS = 2**24  # at most so many hidden values (models x time x se
 
 Refill = Callable[[int], Sequence[Trial]]  # free places -> trials of the same shape that take them
 Resume = Callable[[Trial], Checkpoint | None]  # where a trial stands, None: at its beginning
+
+
+class Watch(Protocol):
+    """Observes trials while they train, and changes nothing: `rnnlab.watch`."""
+
+    def due(self, trial: Trial, step: int) -> bool:
+        """Whether a trial that goes on is observed at the evaluation after so many steps."""
+
+    def observe(
+        self, trials: Sequence[Trial], parameters: Mapping[str, Tensor], steps: Sequence[int], ended: Sequence[bool]
+    ) -> list[Observation]:
+        """What is observed of trials with these stacked parameters, after so many steps."""
 
 
 def fit(trials: Sequence[Trial], refill: Refill = lambda free: ()) -> Iterator[Record]:
@@ -59,12 +73,14 @@ def chunks(stack: Stack, refill: Refill = lambda free: ()) -> Iterator[list[Reco
 class Stack:
     """The tensors of M trials of one shape: parameters (M, P) and the buffers of their optimiser.
 
-    `resume` says where a trial stands that joins.
+    `resume` says where a trial stands that joins; `watch` observes trials at evaluations and at their ends.
     """
 
-    def __init__(self, trials: Sequence[Trial], resume: Resume = lambda trial: None) -> None:
+    def __init__(
+        self, trials: Sequence[Trial], resume: Resume = lambda trial: None, watch: Watch | None = None
+    ) -> None:
         first = trials[0]
-        self.resume = resume
+        self.resume, self.watch = resume, watch
         self.shape = shape_key(first)
         self.task: Task = first.task
         self.train = first.train
@@ -152,6 +168,8 @@ class Stack:
         steps = [slot.step + 1 for slot in self.slots]
         now = scheduled(self.rates, [slot.trial.train for slot in self.slots], steps)
         self.optimizer.update(self.parameters, gradient, self.buffers, now, steps)
+        if self.watch is not None:
+            self._note_movement(before)
         finite = torch.isfinite(losses) & torch.isfinite(norms) & torch.isfinite(self.parameters).all(1)
         for slot, fine in zip(self.slots, finite.tolist(), strict=True):
             slot.step += fine
@@ -160,10 +178,18 @@ class Stack:
         self.parameters[~finite] = before[~finite]
         return self._drop(finite)
 
+    def _note_movement(self, before: Tensor) -> None:
+        """Where this step is the last before an evaluation, how far it went, relative to where it began."""
+        if any(slot.step + 1 == slot.border for slot in self.slots):
+            both = torch.stack([self.parameters - before, before])
+            moved, begun = torch.linalg.vector_norm(both, dim=2, dtype=torch.float64)
+            for slot, share in zip(self.slots, (moved / begun).tolist(), strict=True):
+                slot.moved = share
+
     def _drop(self, finite: Tensor) -> list[Record]:
         """Let the trials leave that diverged, those where `finite` (M,) does not hold; return their records."""
         lost = [i for i, fine in enumerate(finite.tolist()) if not fine]
-        records = [self._end(i, DIVERGED, {}, self.slots[i].step + 1) for i in lost]
+        records = self._observed(lost, [self._end(i, DIVERGED, {}, self.slots[i].step + 1) for i in lost])
         self.keep(finite.nonzero()[:, 0].tolist())
         return records
 
@@ -173,10 +199,29 @@ class Stack:
             return []
         with one_thread():
             measured = self._measure(places)
-        records = [self._judge(place, metrics) for place, metrics in zip(places, measured, strict=True)]
+            records = [self._judge(place, metrics) for place, metrics in zip(places, measured, strict=True)]
+            records = self._observed(places, records)
         ended = {place for place, record in zip(places, records, strict=True) if record.ended}
         if ended:
             self.keep([i for i in range(len(self.slots)) if i not in ended])
+        return records
+
+    def _observed(self, places: Sequence[int], records: Sequence[Record]) -> list[Record]:
+        """The records of the trials at `places`, with what is observed of those where that is due."""
+        records, slots = list(records), [self.slots[place] for place in places]
+        watch = self.watch
+        if watch is None:
+            return records
+        due = [i for i, record in enumerate(records) if record.ended or watch.due(slots[i].trial, record.step)]
+        if not due:
+            return records
+        parameters = {name: leaf.detach()[[places[i] for i in due]] for name, leaf in self.leaves.items()}
+        ended = [records[i].ended for i in due]
+        found = watch.observe([slots[i].trial for i in due], parameters, [records[i].step for i in due], ended)
+        for i, one in zip(due, found, strict=True):
+            moved = {"diagnostics/update_ratio": slots[i].moved} if math.isfinite(slots[i].moved) else {}
+            metrics = {**records[i].metrics, **one.metrics, **moved}
+            records[i] = replace(records[i], metrics=metrics, observed=one.details or {})
         return records
 
     def _measure(self, places: Sequence[int]) -> list[dict[str, float]]:

@@ -31,9 +31,11 @@ from rnnlab.spool import SpoolWriter
 from rnnlab.sweep import by_shape
 from rnnlab.train import Refill, Stack, chunks, continues
 from rnnlab.trial import Trial, shape_key
+from rnnlab.watch import DiagnosticsSettings, Watch
 
 KILOBYTE = 1024 if sys.platform != "darwin" else 1  # in which the system counts memory
 DIED = "its worker process died; the next launch tries it again"  # why a trial is not evaluated at other lengths
+UNTRIED = "an earlier attempt came to nothing"  # why a trial is not diagnosed
 DEATHS_ALONE = 2  # of its worker, until a trial is to blame: the first may be an accident, such as a killed process
 
 
@@ -149,7 +151,8 @@ class _Worker:
     def _train(self, trials: Sequence[Trial], refill: Refill) -> Iterator[None]:
         """Train a stack to its end; an error ends the attempt at all trials that are in it."""
         try:
-            stack = Stack(trials, self._resume)
+            watch = self._watch()
+            stack = Stack(trials, self._resume, watch)
             training = chunks(stack, refill)
             while True:
                 live, began = list(self.claims.held), time.monotonic()
@@ -157,11 +160,29 @@ class _Worker:
                 if records is None:
                     return
                 self._share(live, time.monotonic() - began)
+                self._note_undiagnosed(watch)
                 yield from self._report(self._at_lengths(records), stack)
         except _DiskError as error:
             raise error.__cause__ or error from None
         except Exception:  # noqa: BLE001 - whatever it was, it is reported with the trial that raises it alone
             self.claims.release_failed(traceback.format_exc())
+
+    def _watch(self) -> Watch | None:
+        """What diagnoses the trials that are held; nothing where it may have been what did harm to one of them."""
+        settings = DiagnosticsSettings(**self.plan.diagnostics)
+        if settings.every is None:
+            return None
+        if any(self.claims.attempts[key] for key in self.claims.held):
+            with _disk_errors():
+                self.spool.note_undiagnosed({UNTRIED: len(self.claims.held)})
+            return None
+        return Watch(settings)
+
+    def _note_undiagnosed(self, watch: Watch | None) -> None:
+        if watch is not None and watch.failed:
+            with _disk_errors():
+                self.spool.note_undiagnosed(watch.failed)
+            watch.failed.clear()
 
     def _at_lengths(self, records: Sequence[Record]) -> list[Record]:
         """The records, with evaluations at the lengths asked for where trials have ended with weights of use.

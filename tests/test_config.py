@@ -15,6 +15,7 @@ from rnnlab.lengths import EvalSettings
 from rnnlab.refusal import BadInput
 from rnnlab.store import DEFAULT_PATH, StoreSettings
 from rnnlab.trial import Model, Train
+from rnnlab.watch import DiagnosticsSettings
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_the_configuration_file_states_the_defaults_of_the_specs():
     assert OmegaConf.to_container(node.model) == dataclasses.asdict(Model())
     assert OmegaConf.to_container(node.train) == dataclasses.asdict(Train())
     assert config.trial_of(node) == trial(**config.DEFAULT_MEMBERS)
-    assert config.settings_of(node) == (StoreSettings(), EngineSettings(), EvalSettings())
+    assert config.settings_of(node) == (StoreSettings(), EngineSettings(), EvalSettings(), DiagnosticsSettings())
     assert config.settings_of(node)[0].path == str(DEFAULT_PATH)
 
 

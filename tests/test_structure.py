@@ -39,6 +39,7 @@ SEES = {
     "train": "trial record tasks optim model bptt draws slot",
     "lengths": "spec trial build seeding record aligned tasks model memory draws train",
     "diagnostics": "refusal spec trial seeding record aligned tasks cells inits unroll optim model theory",
+    "watch": "spec trial record draws diagnostics memory lengths",
     "frame": "refusal trial record",
     "sweep": "trial record frame",
     "memory": "spec trial seeding aligned cells looped tasks model optim train",
@@ -52,22 +53,22 @@ SEES = {
     "claims": "",
     "folder": "refusal trial build registry checkpoints claims",
     "spool": "record checkpoints folder",
-    "worker": "trial record registry sweep cost checkpoints claims folder spool train lengths provenance",
+    "worker": "trial record registry sweep cost checkpoints claims folder spool train lengths watch provenance",
     "processes": "folder worker",
-    "collector": "trial record tasks lengths model memory progress folder spool store",
+    "collector": "trial record tasks lengths watch model memory progress folder spool store",
     "survey": "trial train sweep checkpoints provenance store stored recovery",
     "forecast": "refusal trial sweep lengths model memory cost calibrate processes collector store survey",
     "recovery": "progress checkpoints folder store processes collector",
     "make_up": "trial record checkpoints lengths provenance store stored",
     "engine": """
-        refusal spec trial record lengths store make_up progress provenance folder processes collector recovery survey
-        forecast
+        refusal spec trial record lengths watch store make_up progress provenance folder processes collector recovery
+        survey forecast
     """,
     "config_file": "refusal trial build",
-    "overrides": "refusal spec trial build registry lengths engine store config_file",
+    "overrides": "refusal spec trial build registry lengths watch engine store config_file",
     "explain": "refusal trial registry overrides store",
-    "config": "refusal spec trial build registry lengths engine store overrides",
-    "launch": "trial record lengths engine store progress collector",
+    "config": "refusal spec trial build registry lengths watch engine store overrides",
+    "launch": "trial record lengths watch engine store progress collector",
 }
 TOUCHING = """
     provenance store stored make_up progress checkpoints claims folder spool worker calibrate processes collector

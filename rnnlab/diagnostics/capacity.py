@@ -39,7 +39,7 @@ INPUT_SCALE = 0.1  # that of the inits: root mean square of the entries of v
 RIDGE = 1e-9  # of the mean variance of what is read: as if it were read with noise of this variance
 SIGNALS = 4  # in parallel: many short ones take less time than one as long as all of them, but for the washout of each
 STEADY = 2.0  # our choice: factor by which the spread may differ between early and late in a steady state
-CHUNK = 128  # steps whose states are held at once
+CHUNK = 32  # steps whose states are held at once
 
 
 class MemoryCapacity(NamedTuple):

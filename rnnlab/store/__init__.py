@@ -36,6 +36,7 @@ ERROR_TAG = "rnnlab.error"
 NOTE_TAG = "mlflow.note.content"  # shown by the UI as Markdown
 TRIAL, SWEEP = "trial", "sweep"  # values of KIND_TAG
 PLAN_FILE = "plan.json"  # artifact of a sweep's run: its trials and their keys
+DIAGNOSTICS = "diagnostics"  # the folder of what diagnostics found among a run's artifacts
 NOTHING = "null"  # how a missing value is written in a param
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rnnlab.frame import MEASURED
-from rnnlab.record import AT_LENGTH, AT_THE_END
-from rnnlab.store import ATTEMPT_TAG, ERROR_TAG, LAUNCH_TAG, NOTE_TAG
+from rnnlab.frame import MEASURED, WHEN
+from rnnlab.record import AT_LENGTH, AT_THE_END, DIAGNOSED
+from rnnlab.store import ATTEMPT_TAG, DIAGNOSTICS, ERROR_TAG, LAUNCH_TAG, NOTE_TAG
 from rnnlab.store.batches import Point, log_points, log_tags
 from rnnlab.store.reader import Reader
 from rnnlab.store.runs import Row
@@ -55,17 +56,33 @@ class OpenRun:
         """Keep a file of parameters as an artifact."""
         self.artifacts.log_artifact(str(weights), WEIGHTS)
 
+    def keep_observed(self, observed: Mapping[str, Any], step: int) -> None:
+        """Keep what diagnostics found after so many steps, as an artifact."""
+        when = WHEN[step > 0]
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{when}.json"
+            content = {"when": when, "step": step, "observed": observed}
+            file.write_text(json.dumps(content, allow_nan=False, separators=(",", ":")))
+            self.artifacts.log_artifact(str(file), DIAGNOSTICS)
+
     def copy_course(self, run_id: str, reader: Reader, every: int, keeps_weights: bool) -> None:
         """Begin with what another run recorded at multiples of `every` steps, and with its initial parameters."""
         points = reader.curves(run_id)
         points = points[(points["step"] % every == 0) & ~points["key"].isin((*AT_THE_END, *MEASURED))]
         points = points[~points["key"].str.startswith(AT_LENGTH)]  # of the weights at the end of the smaller budget
+        diagnosed = points["key"].str.startswith(DIAGNOSED)  # with a smaller budget, at other steps
+        points = points[~diagnosed | (points["step"] == 0)]
         self.points += list(zip(points["key"], points["value"], points["step"], strict=True))
         self.write()
-        if keeps_weights:
-            with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Exception):
-                file = self.client.download_artifacts(run_id, f"{WEIGHTS}/initial.safetensors", folder)
-                self.artifacts.log_artifact(file, WEIGHTS)
+        for folder, file in ((WEIGHTS, "initial.safetensors"), (DIAGNOSTICS, f"{WHEN[0]}.json")):
+            if keeps_weights or folder == DIAGNOSTICS:
+                self._copy_artifact(run_id, folder, file)
+
+    def _copy_artifact(self, run_id: str, folder: str, name: str) -> None:
+        """That of another run, where it has it."""
+        with tempfile.TemporaryDirectory() as draft, contextlib.suppress(Exception):
+            file = self.client.download_artifacts(run_id, f"{folder}/{name}", draft)
+            self.artifacts.log_artifact(file, folder)
 
 
 def taken_over(client: MlflowClient, left: Row, tags: Mapping[str, str]) -> Run:

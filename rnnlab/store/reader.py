@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Collection
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnlab.frame import tidy
+from rnnlab.frame import COURSE, OBSERVATION, WHEN, rows_of, tidy
 from rnnlab.record import RESULTS
-from rnnlab.store import NOTHING, PLAN_FILE, STATUS_TAG, SWEEP, TRIAL, Place, sqlite_place
+from rnnlab.store import DIAGNOSTICS, NOTHING, PLAN_FILE, STATUS_TAG, SWEEP, TRIAL, Place, sqlite_place
 from rnnlab.store.kinds import kind_of
 from rnnlab.store.rows import Rows
 from rnnlab.store.runs import Row, finished
@@ -41,15 +42,43 @@ class Reader:
         in the store its run lives. Of several runs of a key the newest finished one counts, else the newest.
         """
         with self._rows() as rows:
-            planned = frozenset().union(*_plans(rows, experiment).values())
-            runs = rows.runs(TRIAL)
-            runs = runs[(runs["experiment"] == experiment) | runs["key"].isin(planned)]
-            chosen = _one_per_key(runs).set_index("run_id")
+            chosen = _chosen(rows, experiment).set_index("run_id")
             params = _wide(rows.params(), chosen.index).replace(NOTHING, None)
             metrics = _wide(rows.metrics(), chosen.index)
         chosen["experiment"] = experiment
         found = chosen.drop(columns=list(INTERNAL)).join(params).join(metrics)
         return tidy(found.reset_index()).sort_values("key", ignore_index=True)
+
+    def courses(self, experiment: str, metrics: Collection[str]) -> pd.DataFrame:
+        """Metrics of the trials of `frame` over training: the columns `COURSE`, sorted by them.
+
+        NaN where a value was not a number; a point that was written twice stands here once.
+        """
+        with self._rows() as rows:
+            keys = _chosen(rows, experiment).set_index("run_id")["key"]
+            points = rows.courses(list(metrics))
+        points = points[points["run_id"].isin(keys.index)].rename(columns={"key": "metric"})
+        points["key"] = points["run_id"].map(keys)
+        found = points[list(COURSE)].drop_duplicates(["key", "metric", "step"], keep="last")
+        return found.sort_values(list(COURSE[:3]), ignore_index=True).astype({"step": "float64"})
+
+    def observations(self, experiment: str, quantities: Collection[str]) -> pd.DataFrame:
+        """Quantities of the networks of the trials of `frame`, as they were diagnosed: the columns `OBSERVATION`.
+
+        Sorted by them. A file that cannot be read counts as missing.
+        """
+        with self._rows() as rows:
+            chosen = _chosen(rows, experiment)
+        found: list[tuple[object, ...]] = []
+        for run in chosen.to_dict("records"):
+            for when in WHEN:
+                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                    content = json.loads(self.artifact(run, f"{DIAGNOSTICS}/{when}.json").read_text())
+                    points = rows_of(content["observed"], quantities)
+                    found += [(run["key"], when, content["step"], *point) for point in points]
+        frame = pd.DataFrame(found, columns=list(OBSERVATION))
+        frame = frame.astype(dict.fromkeys(("step", "index", "place", "value"), "float64"))
+        return frame.sort_values(list(OBSERVATION[:-1]), ignore_index=True, kind="stable")
 
     def plans(self, experiment: str) -> dict[str, frozenset[str]]:
         """Run of each of the experiment's sweeps, in their order -> the keys of the trials that it planned."""
@@ -134,6 +163,13 @@ class Reader:
     def _rows(self) -> AbstractContextManager[Rows]:
         """One look at the store."""
         return self.kind.rows(self.place)
+
+
+def _chosen(rows: Rows, experiment: str) -> pd.DataFrame:
+    """The runs that count for an experiment, one for each key."""
+    planned = frozenset().union(*_plans(rows, experiment).values())
+    runs = rows.runs(TRIAL)
+    return _one_per_key(runs[(runs["experiment"] == experiment) | runs["key"].isin(planned)])
 
 
 def _plans(rows: Rows, experiment: str) -> dict[str, frozenset[str]]:

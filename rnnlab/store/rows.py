@@ -61,6 +61,7 @@ VALUE = "CASE WHEN is_nan THEN NULL ELSE value END"
 METRICS = f"SELECT run_uuid, key, {VALUE} FROM latest_metrics"  # noqa: S608
 LATEST = f"{METRICS} WHERE run_uuid = ?"
 POINTS = f"SELECT key, step, {VALUE} FROM metrics WHERE run_uuid = ? ORDER BY key, step, timestamp"  # noqa: S608
+COURSES = f"SELECT run_uuid, key, step, {VALUE} FROM metrics WHERE key IN (%s)"  # noqa: S608
 
 
 class Rows(Protocol):
@@ -86,6 +87,9 @@ class Rows(Protocol):
 
     def points(self, run_id: str) -> pd.DataFrame:
         """Every point of one run: key, step, value."""
+
+    def courses(self, keys: Sequence[str]) -> pd.DataFrame:
+        """Every point of these metrics, of all runs: run_id, key, step, value."""
 
     def experiment_ids(self) -> dict[str, str]:
         """Name -> MLflow id of the experiments that nobody deleted."""
@@ -135,6 +139,10 @@ class SqlRows:
 
     def points(self, run_id: str) -> pd.DataFrame:
         return numbers(self._fetch(POINTS, run_id), ("key", "step", "value"))
+
+    def courses(self, keys: Sequence[str]) -> pd.DataFrame:
+        marks = ", ".join("?" for _ in keys)
+        return numbers(self._fetch(COURSES % marks, *keys), ("run_id", "key", "step", "value"))
 
     def experiment_ids(self) -> dict[str, str]:
         return {name: str(number) for name, number in self._fetch(EXPERIMENTS)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,13 @@ class ServerRows:
         points = [point for key in keys for point in self.client.get_metric_history(run_id, key)]
         points.sort(key=lambda point: (point.key, point.step, point.timestamp))
         return numbers(((point.key, point.step, point.value) for point in points), ("key", "step", "value"))
+
+    def courses(self, keys: Sequence[str]) -> pd.DataFrame:
+        runs = self._runs(TRIAL, list(self.experiment_ids().values()))
+        wanted = ((run.info.run_id, key) for run in runs for key in keys if key in run.data.metrics)
+        found = ((*one, self.client.get_metric_history(*one)) for one in wanted)
+        points = ((run_id, key, point.step, point.value) for run_id, key, history in found for point in history)
+        return numbers(points, ("run_id", "key", "step", "value"))
 
     def experiment_ids(self) -> dict[str, str]:
         found = _all(lambda token: self.client.search_experiments(page_token=token))

@@ -203,6 +203,9 @@ class Writer:
         if weights is not None and self.keeps_weights:
             with self._writing():
                 run.keep(weights)
+        if record.observed:
+            with self._writing():
+                run.keep_observed(record.observed, record.step)
         if record.ended:
             self._end(record)
 

@@ -1,0 +1,219 @@
+"""What is observed of networks beside their training: numbers for a curve, and more at the beginning and the end.
+
+Metrics are named `diagnostics/LAYER/QUANTITY`, those of theory `theory/LAYER/QUANTITY`, where LAYER is `layer_1`,
+`layer_2_backward`, `encoder_layer_1`, ... What does not apply to a cell, or is not known, is absent.
+
+Shapes: M models, T time, B sequences, H hidden units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnlab.diagnostics.activity import dead_units, participation_ratio, saturation
+from rnnlab.diagnostics.capacity import memory_capacity
+from rnnlab.diagnostics.flow import ByLag, Flow, by_lag, gradient_flow, relative
+from rnnlab.diagnostics.lyapunov import lyapunov_spectrum
+from rnnlab.diagnostics.matrices import spectrum
+from rnnlab.diagnostics.prediction import outside_theory, predictions
+from rnnlab.diagnostics.probe import layer_name
+from rnnlab.diagnostics.trajectory import Trajectory, trajectories
+from rnnlab.record import Observation
+from rnnlab.tasks import Batch
+from rnnlab.trial import Trial
+
+SEQUENCES = 10  # held out, on which a network is observed
+ALONG = 2  # of them, along which the Lyapunov exponent is taken
+PERIODS = 50  # at least, of the steps of a sequence: from one decomposition to the next
+DIGITS = 6  # significant ones of what is kept as text
+
+Columns = dict[str, Tensor]  # metric -> (M,)
+Quantities = dict[str, dict[str, Any]]  # quantity -> its `index` (lag, rank, ...), and as many values, or lists of them
+
+
+def observe(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> list[Observation]:
+    """What changes in the course of training and costs little; arguments as for `trajectories`. Raises `BadInput`."""
+    with torch.no_grad():
+        paths, _ = trajectories(trial, parameters, batch)
+        columns = [_course(path, lengths_of(path, batch)) for path in paths]
+    return [Observation(one) for one in _metrics("diagnostics", paths, columns)]
+
+
+def observe_whole(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch, states: bool) -> list[Observation]:
+    """All that is observed, of networks before or after training, in float64; with `states` on the first sequence.
+
+    Raises `BadInput` for a cell without a state of fixed size.
+    """
+    parameters = {name: values.double() for name, values in parameters.items()}
+    batch = batch._replace(inputs=_doubled(batch.inputs), targets=_doubled(batch.targets))
+    flows = gradient_flow(trial, parameters, batch)
+    paths = [flow.path for flow in flows]
+    details: list[dict[str, Quantities]] = [{} for _ in range(len(paths[0].weights.bias))]
+    columns = []
+    for flow in flows:
+        found, kept = _whole(flow, lengths_of(flow.path, batch))
+        columns.append(_course(flow.path, lengths_of(flow.path, batch)) | found)
+        for own, quantities in zip(details, kept, strict=True):
+            own[layer_name(flow.path)] = quantities
+    if states:
+        for own, shown in zip(details, _shown(trial, parameters, batch), strict=True):
+            for layer, quantities in shown.items():
+                own.setdefault(layer, {}).update(quantities)
+    metrics = _metrics("diagnostics", paths, columns)
+    return [Observation(one, own) for one, own in zip(metrics, details, strict=True)]
+
+
+def theory(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> list[dict[str, float]]:
+    """What mean-field theory predicts of M networks as they were drawn; nothing of cells that it is not for."""
+    with torch.no_grad():
+        paths, _ = trajectories(trial, parameters, batch)
+    names = ("gain", "input_variance", "variance", "chi", "slope", "e_fold")
+    columns = []
+    for path in paths:
+        found = [] if outside_theory(path) else predictions(path, lengths_of(path, batch))
+        told = {name: torch.tensor([getattr(one, name) for one in found]) for name in names if found}
+        columns.append(told | ({"reach": torch.tensor([one.reach() for one in found])} if found else {}))
+    return _metrics("theory", paths, columns)
+
+
+def lengths_of(path: Trajectory, batch: Batch) -> Tensor | None:
+    """Those of the batch, but not in a decoder: the lengths of the source say nothing of what it writes."""
+    return None if path.begin else batch.lengths
+
+
+def _course(path: Trajectory, lengths: Tensor | None) -> Columns:
+    """(M,) each: what changes in the course of training."""
+    few = slice(0, ALONG)
+    exponents = lyapunov_spectrum(
+        path.of_sequences(few),
+        count=1,
+        every=max(1, (len(path.states) - 1) // PERIODS),
+        lengths=None if lengths is None else lengths[:, few],
+    )
+    found = {
+        "lyapunov": exponents.exponents[..., 0].nanmedian(1).values,
+        "lyapunov_error": exponents.standard_error[..., 0].nanmedian(1).values,
+        "lyapunov_converged": exponents.converged[..., 0].double().mean(1),
+        "saturation": saturation(path, lengths=lengths),
+        "dead_units": dead_units(path, lengths=lengths),
+        "participation_ratio": participation_ratio(path, lengths=lengths),
+    }
+    if (recurrent := _recurrent(path)) is not None:
+        found["largest_singular_value"] = _largest_singular_values(recurrent)
+    return found
+
+
+def _whole(flow: Flow, lengths: Tensor | None) -> tuple[Columns, list[Quantities]]:
+    """What is observed at the beginning and the end alone: (M,) each, and the quantities of each network."""
+    capacity = memory_capacity(flow.path, delays=flow.path.hidden)
+    columns = {"memory_capacity": capacity.total}
+    tables: dict[str, tuple[Sequence[int], Tensor]] = {
+        "memory_capacity": (range(capacity.by_delay.shape[1]), capacity.by_delay)
+    }
+    norms, lags = by_lag(relative(flow)), flow.there.any(1).any(0).nonzero()[:, 0].tolist()
+    if lags:
+        columns |= _shares(norms)
+        tables |= {f"gradient/{name}": (lags, values[:, lags]) for name, values in norms._asdict().items()}
+    if (recurrent := _recurrent(flow.path)) is not None:
+        matrix = spectrum(recurrent)
+        columns |= {"spectral_radius": matrix.spectral_radius, "departure_from_normality": matrix.relative_departure}
+        parts = {"real": matrix.eigenvalues.real, "imaginary": matrix.eigenvalues.imag}
+        tables |= {f"eigenvalue/{name}": (range(values.shape[1]), values) for name, values in parts.items()}
+    return columns, _by_network(tables)
+
+
+def _shares(norms: ByLag) -> Columns:
+    """(M,) the shares of gradients, over lags and sequences, that are exactly zero and that are not finite."""
+    everything = (norms.counted + norms.zero + norms.broken).sum(1)
+    return {f"gradient_{name}": getattr(norms, name).sum(1) / everything for name in ("zero", "broken")}
+
+
+def _shown(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> list[dict[str, Quantities]]:
+    """Of each network the first sequence: what comes in, the states of each layer, what comes out and what should."""
+    first = _first(batch)
+    with torch.no_grad():
+        paths, outputs = trajectories(trial, parameters, first)
+    inputs, scored = _channels(trial, first.inputs[:, :, 0]), range(trial.task.length)[trial.task.scored]
+    found: list[dict[str, Quantities]] = []
+    for model in range(len(outputs)):
+        asked = first.mask[model, list(scored), 0]
+        steps = [step for step, wanted in zip(scored, asked.tolist(), strict=True) if wanted]
+        targets = first.targets[model, steps, 0].double()
+        own: dict[str, Quantities] = {
+            "network": {
+                "input": _table(range(trial.task.length), inputs[model]),
+                "output": _table(steps, outputs[model, asked, 0, : trial.task.output_size]),
+                "target": _table(steps, targets if targets.ndim > 1 else targets.unsqueeze(1)),
+            }
+        }
+        for path in paths:
+            states = path.outputs()[model, :, 0, : path.hidden]
+            states = states.flip(0) if path.part.backward else states
+            own[layer_name(path)] = {"state": _table(range(path.begin, path.begin + len(states)), states)}
+        found.append(own)
+    return found
+
+
+def _first(batch: Batch) -> Batch:
+    """(M, T, 1, ...) the first sequence alone."""
+    lengths = None if batch.lengths is None else batch.lengths[:, :1]
+    return Batch(batch.inputs[:, :, :1], batch.targets[:, :, :1], batch.mask[:, :, :1], lengths)
+
+
+def _channels(trial: Trial, inputs: Tensor) -> Tensor:
+    """(M, T, I) what comes in; a symbol is a channel that is 1 while the others are 0."""
+    if not trial.task.symbolic:
+        return inputs
+    return torch.nn.functional.one_hot(inputs, trial.task.input_size).double()
+
+
+def _recurrent(path: Trajectory) -> Tensor | None:
+    """(M, H, H) W_hh where it is one square matrix."""
+    recurrent = path.weights.recurrent
+    if recurrent is None or recurrent.shape[1] != recurrent.shape[2]:
+        return None
+    return recurrent[:, : path.hidden, : path.hidden]
+
+
+def _largest_singular_values(matrices: Tensor) -> Tensor:
+    """(M,) One matrix after another, in float64 and in its own memory, as in `matrices`; NaN if it is not finite."""
+    copies = [matrix.to(torch.float64, copy=True) for matrix in matrices]
+    unknown = torch.tensor(math.nan, dtype=torch.float64)
+    return torch.stack([torch.linalg.svdvals(one)[0] if one.isfinite().all() else unknown for one in copies])
+
+
+def _metrics(group: str, paths: Sequence[Trajectory], columns: Sequence[Columns]) -> list[dict[str, float]]:
+    """Of each network, what is a finite number."""
+    found: list[dict[str, float]] = [{} for _ in range(len(paths[0].weights.bias))]
+    for path, of_layer in zip(paths, columns, strict=True):
+        for name, values in of_layer.items():
+            for own, value in zip(found, values.tolist(), strict=True):
+                if math.isfinite(value):
+                    own[f"{group}/{layer_name(path).replace(' ', '_')}/{name}"] = value
+    return found
+
+
+def _by_network(tables: Mapping[str, tuple[Sequence[int], Tensor]]) -> list[Quantities]:
+    """The tables (index, (M, ...)) taken apart."""
+    count = len(next(iter(tables.values()))[1])
+    return [{name: _table(index, values[model]) for name, (index, values) in tables.items()} for model in range(count)]
+
+
+def _table(index: Sequence[int], values: Tensor) -> dict[str, Any]:
+    return {"index": list(index), "value": _rounded(values.tolist())}
+
+
+def _rounded(values: Any) -> Any:
+    """With so many digits as are worth keeping; None for what is not a finite number, which JSON does not have."""
+    if isinstance(values, list):
+        return [_rounded(one) for one in values]
+    return float(f"{values:.{DIGITS}g}") if math.isfinite(values) else None
+
+
+def _doubled(values: Tensor) -> Tensor:
+    return values.double() if values.is_floating_point() else values
