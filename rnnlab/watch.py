@@ -35,13 +35,16 @@ class DiagnosticsSettings:
 
     every: int | str | None = param(None, low=1, words=(AUTO,))
     states: bool = param(False)
+    capacity: bool = param(False)
 
 
 def refusals(trials: Sequence[Trial], settings: DiagnosticsSettings) -> list[str]:
     """A line for each reason why the trials cannot be diagnosed."""
     if settings.every is None:
-        told = "diagnostics.states=true: has no effect without diagnostics.every; must be false, or stand with it"
-        return [told] if settings.states else []
+        idle = [name for name in ("states", "capacity") if getattr(settings, name)]
+        return [
+            f"diagnostics.{name}=true: has no effect without diagnostics.every; must stand with it" for name in idle
+        ]
     cells = {name_of(trial.cell) for trial in trials if hasattr(trial.cell, "module")}
     return [
         f"diagnostics.every={settings.every}: cell={name} has no states that could be looked at; must be null"
@@ -107,11 +110,11 @@ class Watch:
         trial, batch = trials[0], held_out(trials[0].task, [one.seed for one in trials], SEQUENCES)
         if when is When.BETWEEN:
             return observe(trial, parameters, batch)
-        found = observe_whole(trial, parameters, batch, self.settings.states)
+        found = observe_whole(trial, parameters, batch, self.settings.states, self.settings.capacity)
         if when is When.END:
             return found
         told = theory(trial, parameters, batch)
-        return [one._replace(metrics=one.metrics | more) for one, more in zip(found, told, strict=True)]
+        return [one._replace(metrics={**one.metrics, **more}) for one, more in zip(found, told, strict=True)]
 
 
 def undiagnosed(failed: Counter[str]) -> list[str]:

@@ -45,6 +45,15 @@ def spectrum(matrices: Tensor) -> MatrixSpectrum:
     return MatrixSpectrum(*map(torch.stack, zip(*found, strict=True)))
 
 
+def largest_singular_values(matrices: Tensor) -> Tensor:
+    """(M,) of each matrix (M, H, H); NaN for one with an entry that is not finite. Much faster than `spectrum`."""
+    return torch.stack([_largest_singular_value(matrix.to(torch.float64, copy=True)) for matrix in matrices])
+
+
+def _largest_singular_value(copied: Tensor) -> Tensor:
+    return torch.linalg.svdvals(copied)[0] if copied.isfinite().all() else copied.new_tensor(math.nan)
+
+
 def _spectrum(matrix: Tensor, values: Tensor) -> MatrixSpectrum:
     """That of one matrix (H, H), with no model axis."""
     sizes = values.abs()

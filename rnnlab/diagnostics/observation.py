@@ -19,10 +19,11 @@ from rnnlab.diagnostics.activity import dead_units, participation_ratio, saturat
 from rnnlab.diagnostics.capacity import memory_capacity
 from rnnlab.diagnostics.flow import ByLag, Flow, by_lag, gradient_flow, relative
 from rnnlab.diagnostics.lyapunov import lyapunov_spectrum
-from rnnlab.diagnostics.matrices import spectrum
+from rnnlab.diagnostics.matrices import largest_singular_values, spectrum
 from rnnlab.diagnostics.prediction import outside_theory, predictions
 from rnnlab.diagnostics.probe import layer_name
 from rnnlab.diagnostics.trajectory import Trajectory, trajectories
+from rnnlab.model import turned
 from rnnlab.record import Observation
 from rnnlab.tasks import Batch
 from rnnlab.trial import Trial
@@ -32,6 +33,8 @@ ALONG = 2  # of them, along which the Lyapunov exponent is taken
 PERIODS = 50  # at least, of the steps of a sequence: from one decomposition to the next
 DIGITS = 6  # significant ones of what is kept as text
 
+MATRIX = ("spectral_radius", "largest_singular_value", "departure_from_normality")  # metrics of W_hh
+
 Columns = dict[str, Tensor]  # metric -> (M,)
 Quantities = dict[str, dict[str, Any]]  # quantity -> its `index` (lag, rank, ...), and as many values, or lists of them
 
@@ -40,13 +43,16 @@ def observe(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> lis
     """What changes in the course of training and costs little; arguments as for `trajectories`. Raises `BadInput`."""
     with torch.no_grad():
         paths, _ = trajectories(trial, parameters, batch)
-        columns = [_course(path, lengths_of(path, batch)) for path in paths]
+        columns = [_course(path, lengths_of(path, batch)) | _stretch(path) for path in paths]
     return [Observation(one) for one in _metrics("diagnostics", paths, columns)]
 
 
-def observe_whole(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch, states: bool) -> list[Observation]:
-    """All that is observed, of networks before or after training, in float64; with `states` on the first sequence.
+def observe_whole(
+    trial: Trial, parameters: Mapping[str, Tensor], batch: Batch, states: bool, capacity: bool
+) -> list[Observation]:
+    """All that is observed, of networks before or after training, in float64.
 
+    With `states` those on the first sequence, with `capacity` the memory capacity, which takes as long as all the rest.
     Raises `BadInput` for a cell without a state of fixed size.
     """
     parameters = {name: values.double() for name, values in parameters.items()}
@@ -56,7 +62,7 @@ def observe_whole(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch, 
     details: list[dict[str, Quantities]] = [{} for _ in range(len(paths[0].weights.bias))]
     columns = []
     for flow in flows:
-        found, kept = _whole(flow, lengths_of(flow.path, batch))
+        found, kept = _whole(flow, capacity)
         columns.append(_course(flow.path, lengths_of(flow.path, batch)) | found)
         for own, quantities in zip(details, kept, strict=True):
             own[layer_name(flow.path)] = quantities
@@ -65,6 +71,8 @@ def observe_whole(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch, 
             for layer, quantities in shown.items():
                 own.setdefault(layer, {}).update(quantities)
     metrics = _metrics("diagnostics", paths, columns)
+    for of_network in metrics:
+        of_network |= {"diagnostics/states": 1.0} if states else {}
     return [Observation(one, own) for one, own in zip(metrics, details, strict=True)]
 
 
@@ -95,7 +103,7 @@ def _course(path: Trajectory, lengths: Tensor | None) -> Columns:
         every=max(1, (len(path.states) - 1) // PERIODS),
         lengths=None if lengths is None else lengths[:, few],
     )
-    found = {
+    return {
         "lyapunov": exponents.exponents[..., 0].nanmedian(1).values,
         "lyapunov_error": exponents.standard_error[..., 0].nanmedian(1).values,
         "lyapunov_converged": exponents.converged[..., 0].double().mean(1),
@@ -103,28 +111,27 @@ def _course(path: Trajectory, lengths: Tensor | None) -> Columns:
         "dead_units": dead_units(path, lengths=lengths),
         "participation_ratio": participation_ratio(path, lengths=lengths),
     }
-    if (recurrent := _recurrent(path)) is not None:
-        found["largest_singular_value"] = _largest_singular_values(recurrent)
-    return found
 
 
-def _whole(flow: Flow, lengths: Tensor | None) -> tuple[Columns, list[Quantities]]:
+def _whole(flow: Flow, capacity: bool) -> tuple[Columns, list[Quantities]]:
     """What is observed at the beginning and the end alone: (M,) each, and the quantities of each network."""
-    capacity = memory_capacity(flow.path, delays=flow.path.hidden)
-    columns = {"memory_capacity": capacity.total}
-    tables: dict[str, tuple[Sequence[int], Tensor]] = {
-        "memory_capacity": (range(capacity.by_delay.shape[1]), capacity.by_delay)
-    }
+    columns: Columns = {}
+    tables: dict[str, tuple[Sequence[int], Tensor]] = {}
+    if capacity:
+        found = memory_capacity(flow.path, delays=flow.path.hidden)
+        columns["memory_capacity"] = found.total
+        tables["memory_capacity"] = range(found.by_delay.shape[1]), found.by_delay
     norms, lags = by_lag(relative(flow)), flow.there.any(1).any(0).nonzero()[:, 0].tolist()
     if lags:
         columns |= _shares(norms)
         tables |= {f"gradient/{name}": (lags, values[:, lags]) for name, values in norms._asdict().items()}
     if (recurrent := _recurrent(flow.path)) is not None:
         matrix = spectrum(recurrent)
-        columns |= {"spectral_radius": matrix.spectral_radius, "departure_from_normality": matrix.relative_departure}
+        names = ("spectral_radius", "largest_singular_value", "relative_departure")
+        columns |= dict(zip(MATRIX, (getattr(matrix, name) for name in names), strict=True))
         parts = {"real": matrix.eigenvalues.real, "imaginary": matrix.eigenvalues.imag}
         tables |= {f"eigenvalue/{name}": (range(values.shape[1]), values) for name, values in parts.items()}
-    return columns, _by_network(tables)
+    return columns, [_of_network(tables, model) for model in range(len(flow.norms))]
 
 
 def _shares(norms: ByLag) -> Columns:
@@ -152,8 +159,8 @@ def _shown(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> list
             }
         }
         for path in paths:
-            states = path.outputs()[model, :, 0, : path.hidden]
-            states = states.flip(0) if path.part.backward else states
+            ran = turned(path.outputs(), first.lengths) if path.part.backward else path.outputs()
+            states = ran[model, :, 0, : path.hidden]
             own[layer_name(path)] = {"state": _table(range(path.begin, path.begin + len(states)), states)}
         found.append(own)
     return found
@@ -180,11 +187,10 @@ def _recurrent(path: Trajectory) -> Tensor | None:
     return recurrent[:, : path.hidden, : path.hidden]
 
 
-def _largest_singular_values(matrices: Tensor) -> Tensor:
-    """(M,) One matrix after another, in float64 and in its own memory, as in `matrices`; NaN if it is not finite."""
-    copies = [matrix.to(torch.float64, copy=True) for matrix in matrices]
-    unknown = torch.tensor(math.nan, dtype=torch.float64)
-    return torch.stack([torch.linalg.svdvals(one)[0] if one.isfinite().all() else unknown for one in copies])
+def _stretch(path: Trajectory) -> Columns:
+    """(M,) by how much W_hh can stretch a state in a step, where it is one square matrix."""
+    recurrent = _recurrent(path)
+    return {} if recurrent is None else {MATRIX[1]: largest_singular_values(recurrent)}
 
 
 def _metrics(group: str, paths: Sequence[Trajectory], columns: Sequence[Columns]) -> list[dict[str, float]]:
@@ -198,10 +204,9 @@ def _metrics(group: str, paths: Sequence[Trajectory], columns: Sequence[Columns]
     return found
 
 
-def _by_network(tables: Mapping[str, tuple[Sequence[int], Tensor]]) -> list[Quantities]:
-    """The tables (index, (M, ...)) taken apart."""
-    count = len(next(iter(tables.values()))[1])
-    return [{name: _table(index, values[model]) for name, (index, values) in tables.items()} for model in range(count)]
+def _of_network(tables: Mapping[str, tuple[Sequence[int], Tensor]], model: int) -> Quantities:
+    """What the tables (index, (M, ...)) say of one of the networks."""
+    return {name: _table(index, values[model]) for name, (index, values) in tables.items()}
 
 
 def _table(index: Sequence[int], values: Tensor) -> dict[str, Any]:
