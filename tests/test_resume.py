@@ -31,9 +31,9 @@ from rnnlab.train import Stack, chunks, continues, fit
 SMALL = {"max_steps": 12, "eval_every": 3, "eval_size": 8, "batch_size": 4, "hidden_size": 8}
 
 
-def run(store, trials, experiment="tests", **settings):
+def run(store, trials, experiment="tests", diagnostics=engine.OFF, **settings):
     settings = engine.EngineSettings(**{"launcher": "inline", "progress": "quiet", **settings})
-    return engine.run(trials, experiment, StoreSettings(str(store)), settings, "a command")
+    return engine.run(trials, experiment, StoreSettings(str(store)), settings, "a command", diagnostics=diagnostics)
 
 
 def numbers(store, experiment="tests"):
