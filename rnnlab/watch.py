@@ -42,12 +42,11 @@ def refusals(trials: Sequence[Trial], settings: DiagnosticsSettings) -> list[str
     """A line for each reason why the trials cannot be diagnosed."""
     if settings.every is None:
         idle = [name for name in ("states", "capacity") if getattr(settings, name)]
-        return [
-            f"diagnostics.{name}=true: has no effect without diagnostics.every; must stand with it" for name in idle
-        ]
+        return [f"diagnostics.{name}=true: has no effect without diagnostics.every; must be false" for name in idle]
     cells = {name_of(trial.cell) for trial in trials if hasattr(trial.cell, "module")}
     return [
-        f"diagnostics.every={settings.every}: cell={name} has no states that could be looked at; must be null"
+        f"diagnostics.every={settings.every}: cell={name} has no states that could be looked at; must be null, "
+        "or the sweep without that cell"
         for name in sorted(cells)
     ]
 

@@ -29,7 +29,7 @@ def keys_of(section, spec):
 TASKS = registry()["task"]
 TASK_KEYS, ADDING_KEYS = keys_of("task", TASKS["copy"]), keys_of("task", TASKS["adding"])
 TRAIN_KEYS, ENGINE_KEYS = keys_of("train", Train), keys_of("engine", EngineSettings)
-TOP = "task, model, cell, init, train, seed, store, engine, eval, experiment"
+TOP = "task, model, cell, init, train, seed, store, engine, eval, diagnostics, experiment"
 MODEL_KEYS = ", ".join(f"model.{field.name}" for field in dataclasses.fields(Model))
 MEANT_SIZE = f"unknown key; did you mean model.hidden_size? allowed: {MODEL_KEYS}"
 UNKNOWN = f"unknown key; allowed: {TOP}"
@@ -86,6 +86,28 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ("eval=null", "eval", "null", "must be a group of keys: lengths"),
     ("-m eval.lengths=[3],[4]", "eval.lengths", "[3],[4]", NO_AXIS),
     ("-m seed=0,1 eval.lengths=3,4", "eval.lengths", "3,4", NO_AXIS),
+    ("diagnostics.every=0", "diagnostics.every", "0", "must be an integer >= 1, or auto, or null"),
+    ("diagnostics.every=often", "diagnostics.every", "often", "must be an integer >= 1, or auto, or null"),
+    ("diagnostics.every=1.5", "diagnostics.every", "1.5", "must be an integer >= 1, or auto, or null"),
+    ("diagnostics.states=auto", "diagnostics.states", "auto", "must be true or false"),
+    (
+        "diagnostics.evry=3",
+        "diagnostics.evry",
+        "3",
+        (
+            "unknown key; did you mean diagnostics.every? allowed: diagnostics.every, diagnostics.states, "
+            "diagnostics.capacity"
+        ),
+    ),
+    ("diagnostics=auto", "diagnostics", "auto", "must be a group of keys: every, states, capacity"),
+    ("-m diagnostics.every=10,20", "diagnostics.every", "10,20", NO_AXIS),
+    ("diagnostics.states=true", "diagnostics.states", "true", "has no effect without diagnostics.every; must be false"),
+    (
+        "diagnostics.every=auto cell=tcn",
+        "diagnostics.every",
+        "auto",
+        "cell=tcn has no states that could be looked at; must be null, or the sweep without that cell",
+    ),
     ("seed=" + "9" * 400, "seed", "9" * 400, "must be an integer >= 0"),
     ("engine.workers=0", "engine.workers", "0", "must be an integer >= 1, or null"),
     ("engine.checkpoint_seconds=-1", "engine.checkpoint_seconds", "-1", "must be a finite number >= 0"),

@@ -298,7 +298,7 @@ def test_a_layer_that_reads_from_the_end_is_shown_in_the_order_of_time():
 def test_what_cannot_be_diagnosed_is_refused_before_anything_trains():
     several = [trial(cell="tcn"), trial(cell="elman"), trial(cell="tcn", seed=1)]
     (line,) = refusals(several, DiagnosticsSettings("auto"))
-    assert line == "diagnostics.every=auto: cell=tcn has no states that could be looked at; must be null"
+    assert line.startswith("diagnostics.every=auto: cell=tcn has no states that could be looked at; must be null, or")
     assert refusals(several, DiagnosticsSettings()) == []
     (line,) = refusals(several, DiagnosticsSettings(states=True))
     assert line.startswith("diagnostics.states=true: has no effect without diagnostics.every")
