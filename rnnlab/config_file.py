@@ -14,8 +14,8 @@ from rnnlab.build import EMPTY
 from rnnlab.refusal import show, unknown_key
 from rnnlab.trial import KINDS
 
-SECTIONS = (*(key for key in EMPTY if key != "seed"), "store", "engine", "eval")  # keys that hold keys
-TOP = ("defaults", *EMPTY, "store", "engine", "eval", "hydra")  # of an experiment file
+SECTIONS = (*(key for key in EMPTY if key != "seed"), "store", "engine", "eval", "diagnostics")  # keys that hold keys
+TOP = ("defaults", *EMPTY, "store", "engine", "eval", "diagnostics", "hydra")  # of an experiment file
 HYDRA = {"hydra": ("mode", "sweeper"), "hydra.sweeper": ("params", "grids")}  # what an experiment file may set there
 GROUPS = (*KINDS, "store", "engine")  # of which an experiment file may choose a member
 MODES = ("RUN", "MULTIRUN")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import planning, stack, widths
+from benchmarks import diagnostics, planning, stack, widths
 from benchmarks.contenders import CHUNK, QUICK, Peer, Workers, train
 from rnnlab.seeding import generator
 from rnnlab.train import Stack
@@ -180,3 +180,19 @@ def test_a_sweep_that_ends_before_it_trains_is_an_error_of_the_planning_benchmar
     with pytest.raises(RuntimeError, match="ended before it trained"):
         planning.until_first_step(planning.FEW)
     assert "model.hidden_size=0: must be an integer >= 1" in capfd.readouterr().err
+
+
+def test_the_benchmark_of_diagnostics_weighs_all_points_against_the_training_of_a_whole_budget(tmp_path, capsys):
+    output = tmp_path / "diagnostics.json"
+    assert diagnostics.main(["--quick", "--output", str(output)]) == 0
+    report = json.loads(output.read_text())
+    (row,) = report["results"]
+    seconds = {name: found["rounds"] for name, found in row["seconds"].items()}
+    expected = [
+        (seconds["default: beginning"][turn] + 10 * seconds["between"][turn] + seconds["default: end"][turn])
+        / (12 * seconds["chunk"][turn])
+        for turn in range(2)
+    ]
+    assert row["share"]["default"]["rounds"] == pytest.approx(expected)
+    assert report["worst"] == row["share"]["default"]["median"]
+    assert "Share of diagnostics" in capsys.readouterr().out

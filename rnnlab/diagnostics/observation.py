@@ -125,6 +125,7 @@ def _whole(flow: Flow, capacity: bool) -> tuple[Columns, list[Quantities]]:
     if lags:
         columns |= _shares(norms)
         tables |= {f"gradient/{name}": (lags, values[:, lags]) for name, values in norms._asdict().items()}
+        tables["gradient/log_norm"] = lags, by_lag(flow).mean[:, lags]  # not relative: layers can be compared
     if (recurrent := _recurrent(flow.path)) is not None:
         matrix = spectrum(recurrent)
         names = ("spectral_radius", "largest_singular_value", "relative_departure")
