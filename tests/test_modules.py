@@ -539,7 +539,7 @@ class MyCell(torch.nn.Module):
 """
 
 
-@pytest.mark.parametrize("launcher", ["inline", "local"])
+@pytest.mark.parametrize("launcher", ["inline", pytest.param("local", marks=pytest.mark.slow)])
 def test_a_class_of_ones_own_is_swept_from_the_command_line(store, tmp_path, launcher):
     """As in a shell: PYTHONPATH reaches the workers, which import the class in processes of their own."""
     (tmp_path / "mypkg").mkdir()

@@ -521,6 +521,7 @@ def test_a_sweep_that_is_killed_again_and_again_ends_with_the_numbers_of_one_tha
     assert report["in_mid_training"] > 0
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_now_and_nothing_is_lost(store):
     """Two signals to a sweep whose chunks take longer than anybody waits."""
     long = ("train.eval_every=1000000", "train.max_steps=1000000", "train.eval_size=4", "model.hidden_size=4")
