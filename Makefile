@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui report test check bench drill clean
+.PHONY: help install demo ui report test slow check bench drill clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -33,8 +33,11 @@ ui: $(READY) ## the MLflow UI on 127.0.0.1
 report: $(READY) ## regenerate all figures from the store
 	@$(BIN)/python -m reports.build "store.path=$(STORE)" "out=$(OUT)"
 
-test: $(READY) ## run all tests, in two processes
-	$(BIN)/python -m pytest -n 2
+test: $(READY) ## run the tests, but for the slow ones, in two processes
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+slow: $(READY) ## run the slow tests, one after another, as they start processes of their own
+	$(BIN)/python -m pytest -m slow
 
 check: $(READY) ## lint and types
 	$(BIN)/ruff check .

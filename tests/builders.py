@@ -81,10 +81,18 @@ def courses(records: Iterable[Record]) -> dict[str, list[tuple]]:
     return found
 
 
+def allocations(work) -> list[int]:
+    """The bytes that tensors take, in the order in which `work` takes them; negative where it gives them back."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        torch.autograd._enable_record_function(False)  # to note every operation too takes ten times as long
+        try:
+            work()
+        finally:
+            torch.autograd._enable_record_function(True)
+    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+    return [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+
+
 def peak_of(work) -> int:
     """The most bytes that tensors made by `work` take at once."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        work()
-    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
-    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
-    return max(itertools.accumulate(changes))
+    return max(itertools.accumulate(allocations(work)))

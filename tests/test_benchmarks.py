@@ -73,6 +73,7 @@ def test_making_a_peer_leaves_the_global_random_state_and_the_threads_alone():
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.slow
 def test_a_quick_run_writes_the_declared_fields(tmp_path, capsys):
     output = tmp_path / "new folder" / "stack.json"
     assert stack.main(["--quick", "--output", str(output)]) == 0
@@ -129,6 +130,7 @@ def test_a_worker_that_dies_is_an_error_and_not_a_hang():
             workers.run(CHUNK)
 
 
+@pytest.mark.slow
 def test_a_quick_run_over_widths_writes_rates_the_rule_and_its_regret(tmp_path, capsys):
     output = tmp_path / "widths.json"
     assert widths.main(["--quick", "--output", str(output)]) == 0
@@ -151,6 +153,7 @@ def test_the_benchmark_of_widths_lets_one_process_have_all_threads_and_no_other(
         assert process.pools[0].submit(torch.get_num_threads).result() == 1
 
 
+@pytest.mark.slow
 def test_a_quick_run_of_the_planning_benchmark_measures_both_and_writes_what_it_declares(tmp_path, capsys):
     output = tmp_path / "planning.json"
     assert planning.main(["--quick", "--output", str(output)]) == 0

@@ -4,6 +4,7 @@ import dataclasses
 import sqlite3
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from rnnlab.engine import EngineSettings
 from rnnlab.frame import MEASURED
 from rnnlab.registry import registry
 from rnnlab.store.reader import Reader
+from rnnlab.survey import Survey
 from rnnlab.sweep import plan
-from rnnlab.trial import Model, Train
+from rnnlab.train import fit
+from rnnlab.trial import Model, Train, shape_key
 
 EXPERIMENTS = sorted(file.stem for file in Path("conf/experiment").glob("*.yaml"))
 ENGINES = sorted(file.stem for file in Path("conf/engine").glob("*.yaml"))
@@ -562,8 +565,18 @@ def test_the_same_trial_again_is_found_in_the_store_and_force_trains_it_again(mo
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_named_sweep_runs_when_shrunk_to_two_steps(name, monkeypatch, store, capsys):
+    """All its trials are trained; a few of them by the command itself, which writes any trial in the same way."""
     small = ("train.max_steps=2", "train.eval_size=4", "train.batch_size=2", "model.hidden_size=4", "seed=0")
+    planned = []
+
+    def survey_of_a_few(trials, place):
+        planned.extend(trials)
+        return Survey(trials[:: len(trials) // 5], place)
+
+    monkeypatch.setattr(engine, "Survey", survey_of_a_few)
     assert command_line(monkeypatch, f"experiment={name}", *small, "engine=inline", f"store.path={store}") == 0
+    for _, mates in groupby(sorted(planned, key=shape_key), shape_key):
+        assert {record.status for record in fit(list(mates)) if record.ended} == {"exhausted"}
     frame = Reader(store).frame(name)
     assert len(frame) > 4
     assert set(frame["status"]) == {"exhausted"}

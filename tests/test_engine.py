@@ -44,12 +44,19 @@ def leftovers(store):
     return [path for path in sqlite_place(store).sweeps.rglob("*") if path.name not in ("launches", "checkpoints")]
 
 
-def test_results_do_not_depend_on_workers_or_the_size_of_stacks(schema, tmp_path):
+@pytest.mark.parametrize(
+    "ways",
+    [
+        [{"stack_size": 1}, {"stack_size": 3}, {"stack_size": 64}],
+        pytest.param([{"stack_size": 1}, {"workers": 2}, {"workers": 4}], marks=pytest.mark.slow),
+    ],
+    ids=["stacks", "workers"],
+)
+def test_results_do_not_depend_on_workers_or_the_size_of_stacks(ways, schema, tmp_path):
     trials = [trial(seed=s, delay=d, spectral_radius=r, **SMALL) for s in range(3) for d in (3, 5) for r in (0.8, 1.1)]
     found = []
-    ways = {"one": {"stack_size": 1}, "two": {"workers": 2}, "four": {"workers": 4}, "all": {"stack_size": 64}}
-    for name, settings in ways.items():
-        store = tmp_path / f"{name}.db"
+    for place, settings in enumerate(ways):
+        store = tmp_path / f"{place}.db"
         store.write_bytes(schema.read_bytes())
         outcome = run(store, trials, **settings)
         assert outcome.exit_status == 0

@@ -9,10 +9,9 @@ from pathlib import Path
 import layers
 import pytest
 import torch
-from builders import courses, normal, trial
+from builders import allocations, courses, normal, trial
 from stacks import LONG, long, mates, short, solo
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from rnnlab.bptt import gradients
 from rnnlab.cells import template
@@ -540,7 +539,7 @@ class MyCell(torch.nn.Module):
 """
 
 
-@pytest.mark.parametrize("launcher", ["inline", "local"])
+@pytest.mark.parametrize("launcher", ["inline", pytest.param("local", marks=pytest.mark.slow)])
 def test_a_class_of_ones_own_is_swept_from_the_command_line(store, tmp_path, launcher):
     """As in a shell: PYTHONPATH reaches the workers, which import the class in processes of their own."""
     (tmp_path / "mypkg").mkdir()
@@ -576,10 +575,8 @@ def test_a_forward_keeps_as_many_numbers_as_is_said(cell, steps, batch, hidden):
         for name, values in {key: torch.zeros(shape) for key, shape in cell.shapes(10, hidden).items()}.items()
     }
     inputs = torch.zeros(1, steps, batch, 10)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        kept = unroll_modules(cell, weights, inputs, hidden, None)
-    events = profiled.profiler.kineto_results.events()
-    measured = sum(event.nbytes() for event in events if event.name() == "[memory]")
+    kept = []
+    measured = sum(allocations(lambda: kept.extend(unroll_modules(cell, weights, inputs, hidden, None))))
     said = saved_numbers(cell, 10, hidden, steps, batch) + kept[0].numel()
     assert 4 * said == pytest.approx(measured, rel=0.25)
 

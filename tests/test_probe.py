@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from builders import trial
+from stores import command_line
 from test_networks import batches, parameters_of
 
 from experiments import probe as command
@@ -15,13 +16,25 @@ from rnnlab.diagnostics.activity import participation_ratio
 from rnnlab.diagnostics.probe import probe
 from rnnlab.diagnostics.trajectory import trajectories
 from rnnlab.refusal import BadInput
+from rnnlab.store.reader import Reader
 
 TINY = ["task.delay=3", "model.hidden_size=4", "networks=2", "sequences=3"]
 
 
-def run(*words: str, module: str = "probe") -> subprocess.CompletedProcess:
-    line = [sys.executable, "-m", f"experiments.{module}", *words]
-    return subprocess.run(line, capture_output=True, text=True, cwd=command.config.CHECKOUT)
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command in this process; return its exit status, what it printed, and what it said on stderr."""
+
+    def exit_of(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["experiments/probe.py", *words])
+        capsys.readouterr()
+        try:
+            command.main()
+        except SystemExit as ended:
+            return ended.code, *capsys.readouterr()
+        return 0, *capsys.readouterr()
+
+    return exit_of
 
 
 @pytest.mark.parametrize(
@@ -48,8 +61,10 @@ def test_every_network_has_findings_that_json_can_hold(fields):
 
 
 def test_a_probe_of_fresh_networks_is_printed_and_written(tmp_path):
+    """As in a shell: a process of its own."""
     out = tmp_path / "probe.json"
-    done = run(*TINY, "init.spectral_radius=0.9", f"out={out}")
+    line = [sys.executable, "-m", "experiments.probe", *TINY, "init.spectral_radius=0.9", f"out={out}"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=command.config.CHECKOUT)
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
     assert found["layers"][0]["matrix"]["spectral_radius"] == pytest.approx([0.9, 0.9])
@@ -58,16 +73,16 @@ def test_a_probe_of_fresh_networks_is_printed_and_written(tmp_path):
         assert text in done.stdout
 
 
-def test_a_stored_run_is_what_it_was_before_training_and_has_changed_after(tmp_path):
-    store, fresh, before, after = (str(tmp_path / name) for name in ("s.db", "fresh", "before", "after"))
+def test_a_stored_run_is_what_it_was_before_training_and_has_changed_after(run, store, tmp_path, monkeypatch):
+    fresh, before, after = (str(tmp_path / name) for name in ("fresh", "before", "after"))
     words = ["task.delay=3", "model.hidden_size=4", "seed=5"]
-    trained = run(*words, "train.max_steps=40", f"store.path={store}", "engine=inline", module="train")
-    run_id = trained.stdout.split("run ")[1].split()[0]
+    assert command_line(monkeypatch, *words, "train.max_steps=40", f"store.path={store}", "engine=inline") == 0
+    (run_id,) = Reader(store).finished().values()
     for more in ([*words, "networks=1", f"out={fresh}"], [f"run={run_id}", "weights=initial", f"out={before}"]):
-        done = run(*more, *([f"store.path={store}"] if more[0].startswith("run") else []), "sequences=3")
-        assert done.returncode == 0, done.stderr
-    done = run(f"run={run_id}", f"store.path={store}", "sequences=3", f"out={after}")
-    assert "after training, exhausted" in done.stdout
+        status, _, said = run(*more, *([f"store.path={store}"] if more[0].startswith("run") else []), "sequences=3")
+        assert (status, said) == (0, "")
+    _, printed, _ = run(f"run={run_id}", f"store.path={store}", "sequences=3", f"out={after}")
+    assert "after training, exhausted" in printed
     layers = [json.loads(Path(file).read_text())["layers"] for file in (fresh, before, after)]
     assert layers[0] == layers[1]
     assert layers[0] != layers[2]
@@ -108,17 +123,15 @@ def test_wrong_words_are_refused(words, line):
         (["task.delay=-1"], "task.delay=-1: must be an integer >= 1"),
     ],
 )
-def test_what_no_probe_can_look_at_ends_in_one_line(words, line):
-    done = run(*words)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.strip() == line
+def test_what_no_probe_can_look_at_ends_in_one_line(words, line, run):
+    assert run(*words) == (2, "", f"{line}\n")
 
 
-def test_what_would_not_fit_into_memory_is_refused_before_it_begins():
-    done = run("networks=10000", "sequences=10000")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("networks=10000 sequences=10000: would take about")
-    assert done.stderr.strip().endswith("that are free; must be fewer")
+def test_what_would_not_fit_into_memory_is_refused_before_it_begins(run):
+    status, printed, said = run("networks=10000", "sequences=10000")
+    assert (status, printed) == (2, "")
+    assert said.startswith("networks=10000 sequences=10000: would take about")
+    assert said.strip().endswith("that are free; must be fewer")
 
 
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path):

@@ -1,5 +1,6 @@
 """What interrupted, failed and exhausted trials become: every number is that of an undisturbed run."""
 
+import functools
 import json
 import os
 import random
@@ -44,16 +45,20 @@ def numbers(store, experiment="tests"):
     return frame.drop(columns=list(MEASURED)).to_csv(), curves
 
 
-@pytest.fixture
-def undisturbed(schema, tmp_path):
-    """The numbers of trials that nothing disturbs: `undisturbed(trials)`."""
+@pytest.fixture(scope="module")
+def undisturbed(schema, tmp_path_factory):
+    """The numbers of trials that nothing disturbs, each list of them trained once: `undisturbed(trials)`.
 
+    To be asked for before the test disturbs anything.
+    """
+
+    @functools.cache
     def numbers_of(trials):
-        store = Path(shutil.copy(schema, tmp_path / "undisturbed.db"))
+        store = Path(shutil.copy(schema, tmp_path_factory.mktemp("undisturbed") / "store.db"))
         run(store, trials)
         return numbers(store)
 
-    return numbers_of
+    return lambda trials: numbers_of(tuple(trials))
 
 
 class Interrupted(Exception):
@@ -516,9 +521,9 @@ def test_a_sweep_that_is_killed_again_and_again_ends_with_the_numbers_of_one_tha
     assert report["in_mid_training"] > 0
 
 
-def test_a_second_ctrl_c_ends_now_and_nothing_is_lost(tmp_path):
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_now_and_nothing_is_lost(store):
     """Two signals to a sweep whose chunks take longer than anybody waits."""
-    store = tmp_path / "store.db"
     long = ("train.eval_every=1000000", "train.max_steps=1000000", "train.eval_size=4", "model.hidden_size=4")
     command = [sys.executable, "-m", "experiments.train", "-m", "seed=0,1", *long, f"store.path={store}"]
     process = subprocess.Popen(

@@ -128,6 +128,7 @@ def test_evaluations_that_are_made_up_are_the_same_in_every_kind_of_store(store,
     equal(found, contents(store, "adhoc"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_launches_at_once_work_also_in_a_database_without_tables(kind, request, tmp_path):
     if kind == POSTGRES:
