@@ -34,14 +34,19 @@ def _protocol(task: str, rows: pd.DataFrame, by: Sequence[str], point: str) -> s
     )
 
 
-def account(frame: pd.DataFrame, drawn: str = OPEN_POINTS, diverged: str = "Counted as not solved") -> Iterator[str]:
-    """The trials that are not what one would expect of them; `drawn` says how the missing ones show."""
+def account(
+    frame: pd.DataFrame,
+    drawn: str = OPEN_POINTS,
+    diverged: str = "Counted as not solved",
+    missing: str = "Not counted",
+) -> Iterator[str]:
+    """The trials that are not what one would expect of them; `drawn` says how the `missing` ones show."""
     lost, failed = int((frame["status"] == DIVERGED).sum()), int((frame["status"] == FAILED).sum())
     unfinished = len(frame) - int(frame["status"].isin(RESULTS).sum()) - failed
     if lost:
         yield f"{diverged}: {words.counted(lost, 'trial')} that diverged."
     if unfinished or failed:
-        yield f"Not counted: {words.counted(unfinished, 'unfinished trial')}, {words.counted(failed, 'failed trial')};"
+        yield f"{missing}: {words.counted(unfinished, 'unfinished trial')}, {words.counted(failed, 'failed trial')};"
         yield f"{drawn}."
 
 

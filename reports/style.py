@@ -80,6 +80,12 @@ def ordered_colours(count: int) -> list[Colour]:
     return [mpl.colormaps[ORDERED](stop)[:3] for stop in stops]
 
 
+def tint(colour: Colour, share: float = 0.45) -> Colour:
+    """A colour mixed with a share of white: for a line that another of the same colour lies upon."""
+    red, green, blue = (part + share * (1 - part) for part in colour)
+    return red, green, blue
+
+
 def ordered_map() -> mpl.colors.Colormap:
     """The same path of colours, for areas."""
     return mpl.colors.ListedColormap(ordered_colours(64))

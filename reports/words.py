@@ -53,6 +53,7 @@ PARTS = {
     "train.max_steps": "budget {} steps",
     "train.truncation": "window {}",
     "model.layers": "{} layers",
+    "layer": "{}",  # one of a network's: layer 1
     "init.spectral_radius": "radius {}",
 }
 MISSING = {"train.clip_threshold": "off", "train.truncation": "full"}  # what a missing value of a field means

@@ -82,6 +82,16 @@ def sensor_sweep(**axes) -> list[Trial]:
     )
 
 
+def flow_sweep(**axes) -> list[Trial]:
+    """For the flow of gradients: they vanish, or in part are zero, or break after training."""
+    return copy_sweep(**{"delay": [10, 20, 40], "spectral_radius": [0.5, 0.9, 1.2], "init": "gaussian"} | axes)
+
+
+def scale_sweep(**axes) -> list[Trial]:
+    radii = {"spectral_radius": [0.9, 1.0, 1.1]}
+    return adding_sweep(**{"length": [10, 20, 40], "input_scale": [0.0, 0.1, 1.0], "init": "orthogonal"} | radii | axes)
+
+
 def with_lengths(frame: pd.DataFrame, lengths: Iterable[int]) -> pd.DataFrame:
     """A copy with the accuracy of each trial at other values of its dial, as if networks forgot slowly."""
     dial = frame["task.delay"].fillna(frame.get("task.length", math.nan))
@@ -94,22 +104,32 @@ def with_lengths(frame: pd.DataFrame, lengths: Iterable[int]) -> pd.DataFrame:
 
 
 def diagnosed(frame: pd.DataFrame) -> pd.DataFrame:
-    """A copy with what diagnostics and theory say of each trial's one layer, as if radii were all that mattered."""
-    radius = frame["init.spectral_radius"]
-    slope = np.log(0.95 * radius).clip(upper=0.1)
+    """A copy with what diagnostics and theory say of each trial's layers, as if radii and inputs were all there is."""
+    radius, scale = frame["init.spectral_radius"], frame["init.input_scale"]
+    slope = np.log(_held(scale) * radius).clip(upper=0.1)
     finished = ~frame["status"].isin([FAILED])
     columns = {
         "diagnostics/layer_1/lyapunov": slope / 2,
         "diagnostics/layer_1/spectral_radius": radius * 1.05,
         "diagnostics/layer_1/saturation": 0.3 * radius / (1 + radius),
         "theory/layer_1/gain": radius,
-        "theory/layer_1/input_variance": 0.02,
+        "theory/layer_1/input_variance": 2 * scale**2,
         "theory/layer_1/chi": np.exp(2 * slope),
         "theory/layer_1/slope": slope,
         "theory/layer_1/e_fold": (-1 / slope).where(slope < 0, math.inf),
         "theory/layer_1/reach": (math.log(100) / -slope).where(slope < 0, math.inf),
     }
-    return frame.assign(**{name: values.where(finished) for name, values in columns.items()})
+    deep = {
+        name.replace("layer_1", f"layer_{layer}"): values.where(frame["model.layers"] >= layer)
+        for layer in range(2, int(frame["model.layers"].max()) + 1)
+        for name, values in columns.items()
+    }
+    return frame.assign(**{name: values.where(finished) for name, values in (columns | deep).items()})
+
+
+def _held(input_scale):
+    """What inputs leave of a gradient at each step."""
+    return 0.95 ** (10 * input_scale)
 
 
 class Diagnosed:
@@ -132,10 +152,11 @@ class Diagnosed:
     def observations(self, experiment: str, quantities: Collection[str]) -> pd.DataFrame:
         """At the beginning, and at the end where there is one; states of the first trial alone."""
         points = [
-            (row["key"], when, 0.0 if when == "initial" else row["trained_steps"], "layer 1", *point)
+            (row["key"], when, 0.0 if when == "initial" else row["trained_steps"], f"layer {layer}", *point)
             for place, row in enumerate(self.trials)
             for when in ("initial", "final")[: 1 + (row["status"] != RUNNING)]
-            for point in _observed(row, when == "final", place == 0)
+            for layer in range(1, int(row["model.layers"]) + 1)
+            for point in _observed(row, when == "final", place == 0, layer)
             if point[0] in quantities
         ]
         return pd.DataFrame(points, columns=list(OBSERVATION)).sort_values(
@@ -148,17 +169,23 @@ def given(module: ModuleType, frame: pd.DataFrame) -> list[pd.DataFrame]:
     return [frame, *extras(module, Diagnosed(frame), "synthetic")]
 
 
-def _observed(row: dict[str, float], trained: bool, shown: bool) -> Iterator[tuple[str, float, float, float]]:
-    """(quantity, index, place, value) of one network."""
-    chance = generator(int(row["seed"]), f"observed {row['init.spectral_radius']} {trained}")
+def _observed(
+    row: dict[str, float], trained: bool, shown: bool, layer: int = 1
+) -> Iterator[tuple[str, float, float, float]]:
+    """(quantity, index, place, value) of one layer; 20 sequences, of which some gradients are 0 or broken."""
+    chance = generator(int(row["seed"]), f"observed {row['init.spectral_radius']} {trained}", layer - 1)
     radius = row["init.spectral_radius"] * (1.1 if trained else 1)
+    slope, noise = math.log(_held(row["init.input_scale"]) * radius) * layer, min(1, 10 * row["init.input_scale"])
     steps = int(min(row["distance"] + 2, 40))
+    broken = 20 * (radius >= 1.3)
     for lag in range(steps):
-        yield "gradient/mean", lag, 0, lag * math.log(0.95 * radius) + 0.1 * lag**0.5 * chance.standard_normal()
+        zero = int(radius < 0.6 and lag > 20)
+        mean = lag * slope + noise * 0.1 * lag**0.5 * chance.standard_normal()
+        yield "gradient/mean", lag, 0, math.nan if broken else mean
         yield "gradient/spread", lag, 0, 0.2 * lag**0.5
-        yield "gradient/counted", lag, 0, 19 if radius < 1.3 else 0
-        yield "gradient/zero", lag, 0, 1
-        yield "gradient/broken", lag, 0, 0 if radius < 1.3 else 19
+        yield "gradient/counted", lag, 0, 0 if broken else 20 - zero
+        yield "gradient/zero", lag, 0, 0 if broken else zero
+        yield "gradient/broken", lag, 0, broken
     for rank, angle in enumerate(chance.uniform(0, 2 * math.pi, 8)):
         yield "eigenvalue/real", rank, 0, radius * (1 - rank / 20) * math.cos(angle)
         yield "eigenvalue/imaginary", rank, 0, radius * (1 - rank / 20) * math.sin(angle)

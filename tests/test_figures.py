@@ -8,8 +8,12 @@ from frames import (
     capacity_sweep,
     clipping_sweep,
     copy_sweep,
+    diagnosed,
     ended_badly,
+    flow_sweep,
     frame_of,
+    given,
+    scale_sweep,
     sensor_sweep,
     sweep,
     truncation_sweep,
@@ -54,6 +58,8 @@ MEANT_FOR = {
     "clipping": (CLIPS, ["endings", "learnability", "radius_clip"]),
     "sensor": (SENSORS, ["event_distance", "learnability"]),
     "length_generalisation": (LENGTHS, ["generalisation", "learnability"]),
+    "gradient_flow": (diagnosed(frame_of(flow_sweep())), ["gradient_flow", "learnability", "horizon"]),
+    "vanishing": (diagnosed(frame_of(scale_sweep())), ["vanishing", "learnability", "horizon", "gradient_flow"]),
 }
 
 
@@ -295,7 +301,7 @@ def test_captions_account_for_trials_that_ended_badly(experiment):
     frame = ended_badly(MEANT_FOR[experiment][0])
     counts = frame["status"].value_counts()
     for module in meant_for(frame, experiment).values():
-        told = module.caption(frame)
+        told = module.caption(*given(module, frame))
         assert f"{words.counted(counts[DIVERGED], 'trial')} that diverged." in told
         assert f"{words.counted(counts.get(RUNNING, 0), 'unfinished trial')}, " in told or counts.get(FAILED, 0) == 0
         assert not any(part in told for part in ("nan", "  ", "..", "None"))

@@ -154,6 +154,17 @@ def measured_slope(gain: float, variance: float, hidden: int = 256, networks: in
     return float(slope(by_lag(flow).mean, range(10, 61)).mean())
 
 
+@pytest.mark.parametrize("radius", [0.8, 1.0, 1.3])
+def test_without_inputs_a_gradient_goes_as_the_spectral_radius_to_the_power_of_the_lag(radius):
+    one = trial(task="adding", length=101, init="orthogonal", spectral_radius=radius, input_scale=0.0, hidden_size=16)
+    parameters = {name: values.double()[None] for name, values in initial(one).items()}
+    batch = stacked([one.task.sample(generator(0, "test.law"), 3)])
+    batch = batch._replace(inputs=batch.inputs.double(), targets=batch.targets.double())
+    (flow,) = gradient_flow(one, parameters, batch)
+    found = by_lag(relative(flow)).mean[0]
+    assert found.tolist() == pytest.approx([lag * math.log(radius) for lag in range(101)], abs=1e-5)  # weights: float32
+
+
 def test_at_least_eight_points_of_theory_are_measured():
     assert len(POINTS) >= 8
 

@@ -19,9 +19,12 @@ from frames import (
     capacity_sweep,
     clipping_sweep,
     copy_sweep,
+    diagnosed,
     ended_badly,
+    flow_sweep,
     frame_of,
     given,
+    scale_sweep,
     sensor_sweep,
     truncation_sweep,
     unlucky,
@@ -58,6 +61,13 @@ GRIDS = {
     "other lengths": ended_badly(
         with_lengths(frame_of(copy_sweep(delay=[10, 20, 40], cell=["elman", "gru"])), [20, 80])
     ),
+    "diagnosed networks": diagnosed(ended_badly(frame_of(flow_sweep()))),
+    "diagnosed layers": diagnosed(frame_of(flow_sweep(layers=[1, 2], seed=range(2), delay=10))),
+    "more diagnosed settings than panels": diagnosed(frame_of(flow_sweep(clip_threshold=[0.1, 1.0, None], seed=[0]))),
+    "scales of inputs": diagnosed(ended_badly(frame_of(scale_sweep()))),
+    "scales of inputs in two networks": diagnosed(
+        frame_of(scale_sweep(length=20, hidden_size=[16, 64], layers=2, seed=[0]))
+    ),
 }
 
 
@@ -88,7 +98,7 @@ def test_figure_draws_from_any_frame_that_it_is_meant_for_and_leaves_it_as_it_wa
     declared = {*module.NEEDS, *panels.trial_fields(frame)}
     known = [column for column in frame if column in declared or column.startswith(getattr(module, "OPTIONAL", ()))]
     frame = frame[known].copy()
-    frames = given(module, frame)
+    frames = [frame, *given(module, GRIDS[grid])[1:]]
     module.draw(*frames).canvas.draw()
     assert module.caption(*frames).endswith(".")
     assert len(module.table(*frames)) > 0
