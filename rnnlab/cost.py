@@ -18,9 +18,10 @@ from scipy.optimize import nnls
 
 from rnnlab.lengths import at_value, needed_bytes
 from rnnlab.memory import NUMBER, largest_tensor_bytes, parameter_rows, peak_bytes, update_bytes, width_of_step
-from rnnlab.model import parameter_count
+from rnnlab.model import all_parts, parameter_count
 from rnnlab.sweep import by_shape
 from rnnlab.trial import Trial, shape_key
+from rnnlab.watch import DiagnosticsSettings, Watch
 
 PROCESS_BYTES = 340 * 10**6  # a worker beside its tensors: 275 MB when loaded, and up to 60 that malloc holds back
 
@@ -46,17 +47,40 @@ EVALUATION_METRICS, TRAINING_METRICS, FINAL_METRICS = 4, 3, 4
 DERIVED_PARAMS = 4  # that `engine.derived` adds to the fields of a trial
 LENGTH_BYTES = 3 * 2 * POINT_BYTES  # of an evaluation at another length: its metrics, and each as the latest value
 
+
+# What diagnostics find of a layer: metrics at every point and, at the beginning and the end, more of them; and numbers
+# there, as text, for each lag (gradients, with the lags) and for each unit (eigenvalues, with their ranks)
+WATCHED_METRICS, WHOLE_METRICS, GRADIENT_NUMBERS, MATRIX_NUMBERS, NUMBER_BYTES = 6, 7, 12, 4, 6
+OFF = DiagnosticsSettings()
+
 Lacking = Sequence[tuple[Trial, Sequence[int]]]  # finished trials, and the other lengths at which they are evaluated
 
 
-def store_bytes(trial: Trial, weights: bool, lengths: Sequence[int] = ()) -> int:
+def store_bytes(
+    trial: Trial, weights: bool, lengths: Sequence[int] = (), diagnostics: DiagnosticsSettings = OFF
+) -> int:
     """What a run of the trial adds to the store if it uses its whole budget; `weights`: its parameters are kept."""
     evaluations = math.ceil(trial.train.max_steps / trial.train.eval_every)
     points = EVALUATION_METRICS + evaluations * (EVALUATION_METRICS + TRAINING_METRICS) + FINAL_METRICS
     params = len(trial.flat()) + DERIVED_PARAMS
     artifacts = (1 + parameter_rows(trial)) * NUMBER * parameter_count(trial) + 2 * FILE_BYTES
     rows = RUN_BYTES + POINT_BYTES * points + PARAM_BYTES * params + LENGTH_BYTES * len(lengths)
-    return rows + (artifacts if weights else 0)
+    return rows + (artifacts if weights else 0) + diagnosed_bytes(trial, diagnostics)
+
+
+def diagnosed_bytes(trial: Trial, diagnostics: DiagnosticsSettings) -> int:
+    """What diagnostics add to that."""
+    if diagnostics.every is None:
+        return 0
+    layers, hidden, steps, task = len(all_parts(trial)), trial.model.hidden_size, trial.task.length, trial.task
+    evaluations = range(0, trial.train.max_steps, trial.train.eval_every)
+    due = 1 + sum(Watch(diagnostics).due(trial, step) for step in evaluations)
+    points = due * (1 + WATCHED_METRICS * layers) + 2 * WHOLE_METRICS * layers
+    numbers = layers * (GRADIENT_NUMBERS * steps + MATRIX_NUMBERS * hidden)
+    numbers += 2 * hidden * layers if diagnostics.capacity else 0
+    shown = task.input_size + hidden * layers + (1 + task.output_size) * len(range(steps)[task.scored]) / steps
+    numbers += int(steps * shown) if diagnostics.states else 0
+    return POINT_BYTES * points + 2 * (FILE_BYTES + NUMBER_BYTES * numbers)
 
 
 def stack_width(trial: Trial, waiting: int, workers: int, memory: int, limit: int | None = None) -> int:
@@ -95,6 +119,7 @@ def estimate(
     widths: Mapping[str, int],
     weights: bool,
     lengths: Sequence[int] = (),
+    diagnostics: DiagnosticsSettings = OFF,
 ) -> Estimate:
     """The cost of training `trials`.
 
@@ -102,6 +127,7 @@ def estimate(
     widths:  shape key -> width of its stacks
     weights: whether the store keeps parameters
     lengths: at which each trial is evaluated too at its end
+    diagnostics: of each trial while it trains; a few percent of the time, which are not in it
     """
     groups = by_shape(trials)
     known = interpolate(rates, trials)
@@ -109,7 +135,7 @@ def estimate(
     return Estimate(
         seconds=_seconds(groups, known, workers, widths, lengths) if known or not trials else None,
         memory=workers * (PROCESS_BYTES + largest) if trials else 0,
-        store=sum(store_bytes(group[0], weights, lengths) * len(group) for group in groups),
+        store=sum(store_bytes(group[0], weights, lengths, diagnostics) * len(group) for group in groups),
     )
 
 

@@ -182,7 +182,7 @@ class _Launch:
     def _forecast(self, start: Start) -> Forecast:
         given, weights = self.resources(start.planned.pending), self.store.weights == "both"
         lacking = [(one.trial, one.lengths) for one in self._lacking(start)]
-        return Forecast(start, given, self.survey, weights, self.lengths, lacking)
+        return Forecast(start, given, self.survey, weights, self.lengths, lacking, self.diagnostics)
 
     def _work(self, start: Start) -> Work:
         given = self.resources(start.planned.pending)

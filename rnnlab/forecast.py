@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rnnlab.calibrate import side_by_side
 from rnnlab.collector import Outcome
 from rnnlab.cost import (
+    OFF,
     PROCESS_BYTES,
     Estimate,
     Lacking,
@@ -31,6 +32,7 @@ from rnnlab.store import Place
 from rnnlab.survey import Start, Survey
 from rnnlab.sweep import by_shape, work
 from rnnlab.trial import Trial, shape_key
+from rnnlab.watch import DiagnosticsSettings
 
 FREE_SHARE = 0.8  # of the memory that is free, for the workers
 SLOWEST = 1e9  # multiplications of a recurrence that a worker does in a second, in the smallest networks
@@ -93,6 +95,7 @@ class Forecast:
 
     lengths: at which pending trials are evaluated too
     lacking: finished trials that are evaluated now
+    diagnostics: of pending trials
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Forecast:
         weights: bool,
         lengths: Sequence[int] = (),
         lacking: Lacking = (),
+        diagnostics: DiagnosticsSettings = OFF,
     ) -> None:
         self.pending, self.lengths, self.lacking = start.planned.pending, lengths, lacking
         self.given = given
@@ -110,7 +114,7 @@ class Forecast:
         self.known = [*self.pending, *(trial for trial, _ in lacking)]  # whose rates are to be known
         rates, self.source = self._rates(survey)
         self.rates = interpolate(rates, self.known)
-        trained = estimate(self.pending, self.rates, given.workers, given.widths, weights, lengths)
+        trained = estimate(self.pending, self.rates, given.workers, given.widths, weights, lengths, diagnostics)
         self.estimate: Estimate = with_made_up(trained, lacking, self.rates)
         self.began, self.held = time.monotonic(), stored_bytes(survey.place)
 

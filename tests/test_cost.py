@@ -18,8 +18,9 @@ from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.store import StoreSettings
 from rnnlab.store.writer import Writer
-from rnnlab.train import Stack, fit
+from rnnlab.train import Stack, chunks
 from rnnlab.trial import shape_key
+from rnnlab.watch import DiagnosticsSettings, Watch
 
 PLENTY = 1 << 50
 SHAPES = {
@@ -137,19 +138,24 @@ def test_evaluating_in_groups_bounds_the_memory(monkeypatch):
 
 @pytest.mark.parametrize("weights", ["both", "none"])
 @pytest.mark.parametrize(
-    ("fields", "lengths"),
+    ("fields", "lengths", "watched"),
     [
-        ({"hidden_size": 64, "max_steps": 300, "eval_every": 20}, ()),
-        ({"hidden_size": 33, "max_steps": 405, "eval_every": 10, "optimizer": "adam", "task": "adding"}, ()),
-        ({"hidden_size": 8, "max_steps": 4, "eval_every": 2}, ()),
-        ({"hidden_size": 8, "max_steps": 4, "eval_every": 2}, range(1, 21)),
+        ({"hidden_size": 64, "max_steps": 300, "eval_every": 20}, (), {}),
+        ({"hidden_size": 33, "max_steps": 405, "eval_every": 10, "optimizer": "adam", "task": "adding"}, (), {}),
+        ({"hidden_size": 8, "max_steps": 4, "eval_every": 2}, (), {}),
+        ({"hidden_size": 8, "max_steps": 4, "eval_every": 2}, range(1, 21), {}),
+        ({"hidden_size": 64, "max_steps": 300, "eval_every": 20}, (), {"every": "auto"}),
+        ({"hidden_size": 8, "max_steps": 10, "eval_every": 2, "delay": 99}, (), {"every": 1, "states": True}),
+        ({"hidden_size": 16, "max_steps": 10, "eval_every": 5, "layers": 2}, (), {"every": 1, "capacity": True}),
     ],
-    ids=["copy", "adding", "short", "at other lengths"],
+    ids=["copy", "adding", "short", "at other lengths", "diagnosed", "with states", "with capacity"],
 )
-def test_a_run_takes_the_store_that_is_said(store, tmp_path_factory, fields, lengths, weights):
+def test_a_run_takes_the_store_that_is_said(store, tmp_path_factory, fields, lengths, watched, weights):
     """A course that uses its whole budget, written for 50 trials: the metrics and tensors are those of `fit`."""
     trials = [trial(**fields, batch_size=2, eval_size=2, learning_rate=1e-12, seed=seed) for seed in range(50)]
-    records = list(fit(trials[:1]))
+    diagnostics = DiagnosticsSettings(**watched)
+    watch = Watch(diagnostics) if watched else None
+    records = [record for found in chunks(Stack(trials[:1], watch=watch)) for record in found]
     assert records[-1].status == EXHAUSTED
     records[-1].metrics.update(at_lengths(trials[:1], [records[-1].weights], lengths)[0])
     files = {record.step: saved(record, tmp_path_factory.mktemp("weights")) for record in records if record.weights}
@@ -160,7 +166,7 @@ def test_a_run_takes_the_store_that_is_said(store, tmp_path_factory, fields, len
             for record in records:
                 writer.write(dataclasses.replace(record, key=one.key), files.get(record.step))
     added = (size_of(store.parent) - empty) / len(trials)
-    assert cost.store_bytes(trials[0], weights == "both", lengths) == pytest.approx(added, rel=0.3)
+    assert cost.store_bytes(trials[0], weights == "both", lengths, diagnostics) == pytest.approx(added, rel=0.3)
 
 
 def saved(record, folder):

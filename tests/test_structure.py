@@ -43,7 +43,7 @@ SEES = {
     "frame": "refusal trial record",
     "sweep": "trial record frame",
     "memory": "spec trial seeding aligned cells looped tasks model optim train",
-    "cost": "trial lengths model memory sweep",
+    "cost": "trial lengths watch model memory sweep",
     "calibrate": "trial build registry train sweep",
     "store": "refusal spec trial record frame",
     "stored": "refusal trial build record registry model checkpoints store",
@@ -57,7 +57,7 @@ SEES = {
     "processes": "folder worker",
     "collector": "trial record tasks lengths watch model memory progress folder spool store",
     "survey": "trial train sweep checkpoints provenance store stored recovery",
-    "forecast": "refusal trial sweep lengths model memory cost calibrate processes collector store survey",
+    "forecast": "refusal trial sweep lengths watch model memory cost calibrate processes collector store survey",
     "recovery": "progress checkpoints folder store processes collector",
     "make_up": "trial record checkpoints lengths provenance store stored",
     "engine": """
