@@ -126,6 +126,7 @@ def diagnosed(frame: pd.DataFrame) -> pd.DataFrame:
         name.replace("layer_1", f"layer_{layer}"): values.where(frame["model.layers"] >= layer)
         for layer in range(2, int(frame["model.layers"].max()) + 1)
         for name, values in columns.items()
+        if "layer_1" in name
     }
     return frame.assign(**{name: values.where(finished) for name, values in (columns | deep).items()})
 
