@@ -111,6 +111,9 @@ def diagnosed(frame: pd.DataFrame) -> pd.DataFrame:
     columns = {
         "diagnostics/layer_1/lyapunov": slope / 2,
         "diagnostics/layer_1/spectral_radius": radius * 1.05,
+        "diagnostics/layer_1/largest_singular_value": radius * 1.7,
+        "diagnostics/layer_1/departure_from_normality": 0.7 - 0.1 * radius,
+        "diagnostics/states": (frame["seed"] == frame["seed"].min()).astype("float64"),
         "diagnostics/layer_1/saturation": 0.3 * radius / (1 + radius),
         "theory/layer_1/gain": radius,
         "theory/layer_1/input_variance": 2 * scale**2,
@@ -123,6 +126,7 @@ def diagnosed(frame: pd.DataFrame) -> pd.DataFrame:
         name.replace("layer_1", f"layer_{layer}"): values.where(frame["model.layers"] >= layer)
         for layer in range(2, int(frame["model.layers"].max()) + 1)
         for name, values in columns.items()
+        if "layer_1" in name
     }
     return frame.assign(**{name: values.where(finished) for name, values in (columns | deep).items()})
 
@@ -150,13 +154,13 @@ class Diagnosed:
         return pd.DataFrame(points, columns=list(COURSE)).sort_values(["key", "metric", "step"], ignore_index=True)
 
     def observations(self, experiment: str, quantities: Collection[str]) -> pd.DataFrame:
-        """At the beginning, and at the end where there is one; states of the first trial alone."""
+        """At the beginning, and at the end where there is one; states where they were kept."""
         points = [
-            (row["key"], when, 0.0 if when == "initial" else row["trained_steps"], f"layer {layer}", *point)
-            for place, row in enumerate(self.trials)
+            (row["key"], when, 0.0 if when == "initial" else row["trained_steps"], _where(point[0], layer), *point)
+            for row in self.trials
             for when in ("initial", "final")[: 1 + (row["status"] != RUNNING)]
             for layer in range(1, int(row["model.layers"]) + 1)
-            for point in _observed(row, when == "final", place == 0, layer)
+            for point in _observed(row, when == "final", layer)
             if point[0] in quantities
         ]
         return pd.DataFrame(points, columns=list(OBSERVATION)).sort_values(
@@ -169,10 +173,15 @@ def given(module: ModuleType, frame: pd.DataFrame) -> list[pd.DataFrame]:
     return [frame, *extras(module, Diagnosed(frame), "synthetic")]
 
 
-def _observed(
-    row: dict[str, float], trained: bool, shown: bool, layer: int = 1
-) -> Iterator[tuple[str, float, float, float]]:
-    """(quantity, index, place, value) of one layer; 20 sequences, of which some gradients are 0 or broken."""
+def _where(quantity: str, layer: int) -> str:
+    return "network" if quantity in ("input", "changed/input", "output", "target") else f"layer {layer}"
+
+
+def _observed(row: dict, trained: bool, layer: int = 1) -> Iterator[tuple[str, float, float, float]]:
+    """(quantity, index, place, value) of one layer; 20 sequences, of which some gradients are 0 or broken.
+
+    What diverged has no eigenvalues.
+    """
     chance = generator(int(row["seed"]), f"observed {row['init.spectral_radius']} {trained}", layer - 1)
     radius = row["init.spectral_radius"] * (1.1 if trained else 1)
     slope, noise = math.log(_held(row["init.input_scale"]) * radius) * layer, min(1, 10 * row["init.input_scale"])
@@ -187,16 +196,38 @@ def _observed(
         yield "gradient/zero", lag, 0, 0 if broken else zero
         yield "gradient/broken", lag, 0, broken
     for rank, angle in enumerate(chance.uniform(0, 2 * math.pi, 8)):
-        yield "eigenvalue/real", rank, 0, radius * (1 - rank / 20) * math.cos(angle)
-        yield "eigenvalue/imaginary", rank, 0, radius * (1 - rank / 20) * math.sin(angle)
+        size = math.nan if trained and row["status"] == DIVERGED else radius * (1 - rank / 20)
+        yield "eigenvalue/real", rank, 0, size * math.cos(angle)
+        yield "eigenvalue/imaginary", rank, 0, size * math.sin(angle)
     for delay in range(16):
         yield "memory_capacity", delay, 0, max(0.0, 1 - delay / 10)
-    for step, (quantity, size) in itertools.product(
-        range(steps if shown else 0), {"input": 4, "state": 6, "output": 3, "target": 1}.items()
-    ):
-        for place in range(size):
-            if quantity in ("input", "state") or step >= steps - 3:
-                yield quantity, step, place, float(np.tanh(chance.standard_normal()))
+    if row.get("diagnostics/states") == 1:
+        yield from _states(steps, trained, chance)
+        if layer == 1:
+            yield from _in_and_out(steps, trained, row["task"] == "adding", chance)
+
+
+def _states(steps: int, trained: bool, chance: np.random.Generator) -> Iterator[tuple[str, float, float, float]]:
+    """Six units. Another input at the first step changes them, and less the later it is, if nothing was trained."""
+    for step, unit in itertools.product(range(steps), range(6)):
+        state = math.tanh(chance.standard_normal())
+        yield "state", step, unit, state
+        yield "changed/state", step, unit, state + (0.1 if trained else 0.1 * 0.5**step)
+
+
+def _in_and_out(
+    steps: int, trained: bool, sums: bool, chance: np.random.Generator
+) -> Iterator[tuple[str, float, float, float]]:
+    """Four channels, of which the first is marked in two steps; outputs in the last steps."""
+    marked = {0: 1.0, steps - 1: 1.0}
+    for step, channel in itertools.product(range(steps), range(4)):
+        shown = marked.get(step, 0.0) if channel == 0 else chance.random()
+        yield "input", step, channel, shown
+        yield "changed/input", step, channel, shown + 0.5 * (step == 0)
+    for step in range(steps - 1 if sums else max(steps - 3, 0), steps):
+        yield "target", step, 0, 0.8 if sums else float(step % 3)
+        for place in range(1 if sums else 3):
+            yield "output", step, place, (0.7 if sums else 3.0 * (place == step % 3)) if trained else 0.1 * place
 
 
 def frame_of(trials: Iterable[Trial], experiment: str = "synthetic") -> pd.DataFrame:

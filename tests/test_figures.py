@@ -44,6 +44,7 @@ SIZES = frame_of(capacity_sweep())
 SENSORS = frame_of(sensor_sweep())
 CELLS = frame_of(architecture_sweep(seed=[0]))
 LENGTHS = with_lengths(frame_of(sweep(task="copy", delay=20, cell=["elman", "gru"], seed=range(3))), [10, 20, 40])
+FLOW = diagnosed(frame_of(flow_sweep()))
 
 MEANT_FOR = {
     "demo_copy": (COPY, ["learnability", "horizon"]),
@@ -57,9 +58,15 @@ MEANT_FOR = {
     "hidden_size": (SIZES, ["capacity", "learnability"]),
     "clipping": (CLIPS, ["endings", "learnability", "radius_clip"]),
     "sensor": (SENSORS, ["event_distance", "learnability"]),
+    "spectrum": (diagnosed(SIZES), ["spectrum", "learnability", "gradient_flow", "unrolled", "capacity"]),
+    "unrolled": (diagnosed(SIZES), ["unrolled", "learnability", "gradient_flow", "spectrum", "capacity"]),
     "length_generalisation": (LENGTHS, ["generalisation", "learnability"]),
-    "gradient_flow": (diagnosed(frame_of(flow_sweep())), ["gradient_flow", "learnability", "horizon"]),
-    "vanishing": (diagnosed(frame_of(scale_sweep())), ["vanishing", "learnability", "horizon", "gradient_flow"]),
+    "gradient_flow": (FLOW, ["gradient_flow", "learnability", "horizon", "spectrum", "unrolled"]),
+    "diagnosis": (FLOW, ["gradient_flow", "spectrum", "learnability", "horizon", "unrolled"]),
+    "vanishing": (
+        diagnosed(frame_of(scale_sweep())),
+        ["vanishing", "learnability", "horizon", "gradient_flow", "spectrum", "unrolled"],
+    ),
 }
 
 

@@ -68,6 +68,9 @@ GRIDS = {
     "scales of inputs in two networks": diagnosed(
         frame_of(scale_sweep(length=20, hidden_size=[16, 64], layers=2, seed=[0]))
     ),
+    "matrices and states": diagnosed(unlucky(frame_of([*copy_sweep(seed=range(3)), *adding_sweep(seed=range(3))]))),
+    "matrices and states of one network": diagnosed(frame_of(copy_sweep(delay=5, spectral_radius=1.0, seed=0))),
+    "matrices and states before training": diagnosed(with_status(frame_of(copy_sweep(delay=5, seed=[0])), RUNNING)),
 }
 
 
