@@ -278,6 +278,27 @@ def test_the_states_of_the_first_sequence_are_those_that_the_network_goes_throug
         torch.testing.assert_close(states, path.outputs()[0, :, 0, :5], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("task", registry()["task"])
+def test_a_changed_input_changes_states_from_its_step_on_and_no_other_input(task):
+    one = trial(task=task, hidden_size=5, max_steps=1, eval_size=3, batch_size=3, **known(task).short)
+    (found,) = Watch(ALWAYS).observe([one], {n: v.detach() for n, v in Stack([one]).leaves.items()}, [0], [False])
+    batch = held_out(one.task, [one.seed], observation.SEQUENCES)
+    rows = one.task.lags(type(batch)(*(None if field is None else field[0] for field in batch)))
+    earliest = min((time - lag for time, sequence, lag in rows.tolist() if sequence == 0), default=None)
+    network = found.details["network"]
+    if "changed/input" not in network:
+        assert earliest is None or task == "generate"
+        return
+    inputs, changed = (torch.tensor(network[name]["value"]) for name in ("input", "changed/input"))
+    assert (inputs != changed).any(1).nonzero()[:, 0].tolist() == [earliest]
+    for layer in [name for name in found.details if name != "network"]:
+        states, others = (torch.tensor(found.details[layer][name]["value"]) for name in ("state", "changed/state"))
+        differ = (states - others).abs().amax(1) > 0
+        begin = found.details[layer]["state"]["index"][0]
+        assert not differ[: max(0, earliest - begin)].any()
+        assert differ[max(0, earliest - begin)]
+
+
 def test_a_layer_that_reads_from_the_end_is_shown_in_the_order_of_time():
     one = trial(task="adding", length=30, lengths="varied", bidirectional=True, hidden_size=4, seed=1)
     parameters = {name: leaf.detach() for name, leaf in Stack([one]).leaves.items()}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,8 +21,8 @@ from rnnlab.diagnostics.lyapunov import lyapunov_spectrum
 from rnnlab.diagnostics.matrices import largest_singular_values, spectrum
 from rnnlab.diagnostics.prediction import outside_theory, predictions
 from rnnlab.diagnostics.probe import layer_name
+from rnnlab.diagnostics.shown import Quantities, shown, table
 from rnnlab.diagnostics.trajectory import Trajectory, trajectories
-from rnnlab.model import turned
 from rnnlab.record import Observation
 from rnnlab.tasks import Batch
 from rnnlab.trial import Trial
@@ -31,12 +30,10 @@ from rnnlab.trial import Trial
 SEQUENCES = 10  # held out, on which a network is observed
 ALONG = 2  # of them, along which the Lyapunov exponent is taken
 PERIODS = 50  # at least, of the steps of a sequence: from one decomposition to the next
-DIGITS = 6  # significant ones of what is kept as text
 
 MATRIX = ("spectral_radius", "largest_singular_value", "departure_from_normality")  # metrics of W_hh
 
 Columns = dict[str, Tensor]  # metric -> (M,)
-Quantities = dict[str, dict[str, Any]]  # quantity -> its `index` (lag, rank, ...), and as many values, or lists of them
 
 
 def observe(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> list[Observation]:
@@ -67,8 +64,8 @@ def observe_whole(
         for own, quantities in zip(details, kept, strict=True):
             own[layer_name(flow.path)] = quantities
     if states:
-        for own, shown in zip(details, _shown(trial, parameters, batch), strict=True):
-            for layer, quantities in shown.items():
+        for own, seen in zip(details, shown(trial, parameters, batch), strict=True):
+            for layer, quantities in seen.items():
                 own.setdefault(layer, {}).update(quantities)
     metrics = _metrics("diagnostics", paths, columns)
     for of_network in metrics:
@@ -141,45 +138,6 @@ def _shares(norms: ByLag) -> Columns:
     return {f"gradient_{name}": getattr(norms, name).sum(1) / everything for name in ("zero", "broken")}
 
 
-def _shown(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> list[dict[str, Quantities]]:
-    """Of each network the first sequence: what comes in, the states of each layer, what comes out and what should."""
-    first = _first(batch)
-    with torch.no_grad():
-        paths, outputs = trajectories(trial, parameters, first)
-    inputs, scored = _channels(trial, first.inputs[:, :, 0]), range(trial.task.length)[trial.task.scored]
-    found: list[dict[str, Quantities]] = []
-    for model in range(len(outputs)):
-        asked = first.mask[model, list(scored), 0]
-        steps = [step for step, wanted in zip(scored, asked.tolist(), strict=True) if wanted]
-        targets = first.targets[model, steps, 0].double()
-        own: dict[str, Quantities] = {
-            "network": {
-                "input": _table(range(trial.task.length), inputs[model]),
-                "output": _table(steps, outputs[model, asked, 0, : trial.task.output_size]),
-                "target": _table(steps, targets if targets.ndim > 1 else targets.unsqueeze(1)),
-            }
-        }
-        for path in paths:
-            ran = turned(path.outputs(), first.lengths) if path.part.backward else path.outputs()
-            states = ran[model, :, 0, : path.hidden]
-            own[layer_name(path)] = {"state": _table(range(path.begin, path.begin + len(states)), states)}
-        found.append(own)
-    return found
-
-
-def _first(batch: Batch) -> Batch:
-    """(M, T, 1, ...) the first sequence alone."""
-    lengths = None if batch.lengths is None else batch.lengths[:, :1]
-    return Batch(batch.inputs[:, :, :1], batch.targets[:, :, :1], batch.mask[:, :, :1], lengths)
-
-
-def _channels(trial: Trial, inputs: Tensor) -> Tensor:
-    """(M, T, I) what comes in; a symbol is a channel that is 1 while the others are 0."""
-    if not trial.task.symbolic:
-        return inputs
-    return torch.nn.functional.one_hot(inputs, trial.task.input_size).double()
-
-
 def _recurrent(path: Trajectory) -> Tensor | None:
     """(M, H, H) W_hh where it is one square matrix."""
     recurrent = path.weights.recurrent
@@ -207,18 +165,7 @@ def _metrics(group: str, paths: Sequence[Trajectory], columns: Sequence[Columns]
 
 def _of_network(tables: Mapping[str, tuple[Sequence[int], Tensor]], model: int) -> Quantities:
     """What the tables (index, (M, ...)) say of one of the networks."""
-    return {name: _table(index, values[model]) for name, (index, values) in tables.items()}
-
-
-def _table(index: Sequence[int], values: Tensor) -> dict[str, Any]:
-    return {"index": list(index), "value": _rounded(values.tolist())}
-
-
-def _rounded(values: Any) -> Any:
-    """With so many digits as are worth keeping; None for what is not a finite number, which JSON does not have."""
-    if isinstance(values, list):
-        return [_rounded(one) for one in values]
-    return float(f"{values:.{DIGITS}g}") if math.isfinite(values) else None
+    return {name: table(index, values[model]) for name, (index, values) in tables.items()}
 
 
 def _doubled(values: Tensor) -> Tensor:
