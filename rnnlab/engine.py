@@ -144,6 +144,7 @@ class _Launch:
         with owner:
             forecast = self._forecast(start) if self.is_sweep else None
             if not self.rounds:
+                self.outcome.notes += self._undiagnosed(start)
                 self.outcome.skipped, self.outcome.run_ids = len(start.planned.finished), dict(start.run_ids)
                 self._show(start, forecast)
             self._write(start, work, folder, forecast)
@@ -225,6 +226,16 @@ class _Launch:
         if not self.lengths or not start.run_ids:
             return []
         return lacking(Reader(self.place), start.planned.trials, start.run_ids, self.lengths)
+
+    def _undiagnosed(self, start: Start) -> list[str]:
+        """What is told of trials that ended, perhaps with a smaller budget, without the diagnostics asked for."""
+        before = [*start.run_ids.values(), *(row["run_id"] for row in start.ends.values())]
+        if self.diagnostics.every is None or not before:
+            return []
+        has = Reader(self.place).metrics([watch.UPDATE_RATIO])
+        without = sum(not has.get(run_id) for run_id in before)
+        told = f"diagnostics: {without} finished before without them; engine.mode=force trains all again"
+        return [told] if without else []
 
     def _execute(self, folder: Folder, work: Work, done: int, writer: Writer) -> None:
         """Keep workers at work until all has ended or a person ends it."""

@@ -26,7 +26,7 @@ class Slot:
     losses: list[float] = field(default_factory=list)  # of the training steps since the last evaluation
     norms: list[float] = field(default_factory=list)  # of their gradients, before clipping
     clipped: list[bool] = field(default_factory=list)  # whether clipping acted
-    moved: float = math.nan  # norm of the last update that was watched, over that of the parameters before it
+    moved: float = math.nan  # norm of the last update over that of the parameters, where it is watched
 
     @classmethod
     def of(cls, trial: Trial, checkpoint: Checkpoint | None) -> Slot:

@@ -9,6 +9,7 @@ on in any other stack as if nothing had happened. No input or output, no clock, 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -179,11 +180,12 @@ class Stack:
         return self._drop(finite)
 
     def _note_movement(self, before: Tensor) -> None:
-        """Where this step is the last before an evaluation, how far it went, relative to where it began."""
-        if any(slot.step + 1 == slot.border for slot in self.slots):
+        """For trials with which this step is the last before an evaluation, how far it went, relative to the start."""
+        last = [slot.step + 1 == slot.border for slot in self.slots]
+        if any(last):
             both = torch.stack([self.parameters - before, before])
             moved, begun = torch.linalg.vector_norm(both, dim=2, dtype=torch.float64)
-            for slot, share in zip(self.slots, (moved / begun).tolist(), strict=True):
+            for slot, share in itertools.compress(zip(self.slots, (moved / begun).tolist(), strict=True), last):
                 slot.moved = share
 
     def _drop(self, finite: Tensor) -> list[Record]:
@@ -213,14 +215,17 @@ class Stack:
         if watch is None:
             return records
         due = [i for i, record in enumerate(records) if record.ended or watch.due(slots[i].trial, record.step)]
+        moved = [slot.moved for slot in slots]
+        for slot in slots:
+            slot.moved = math.nan  # it was that of the step before this evaluation alone
         if not due:
             return records
         parameters = {name: leaf.detach()[[places[i] for i in due]] for name, leaf in self.leaves.items()}
         ended = [records[i].ended for i in due]
         found = watch.observe([slots[i].trial for i in due], parameters, [records[i].step for i in due], ended)
         for i, one in zip(due, found, strict=True):
-            moved = {"diagnostics/update_ratio": slots[i].moved} if math.isfinite(slots[i].moved) else {}
-            metrics = {**records[i].metrics, **one.metrics, **moved}
+            ratio = {"diagnostics/update_ratio": moved[i]} if math.isfinite(moved[i]) else {}
+            metrics = {**records[i].metrics, **one.metrics, **ratio}
             records[i] = replace(records[i], metrics=metrics, observed=one.details or {})
         return records
 

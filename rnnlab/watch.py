@@ -23,10 +23,13 @@ from rnnlab.spec import name_of, param
 from rnnlab.trial import Trial
 
 AUTO = "auto"
+UPDATE_RATIO = "diagnostics/update_ratio"  # a metric of every network that was diagnosed after a step of training
 BETWEEN = 10  # points between the beginning and the end of a budget, where they are chosen here
 # At most so many numbers (models x time x sequences x what a step is fed with) at once: a worker is to need no more
 # memory for them than for training
 ELEMENTS = 2**20
+MOMENTS = 96  # rows of H numbers that the memory capacity holds beside H x H, in the same units
+SHOWN = 10**6  # states of a sequence that are kept of one network, at most
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,16 @@ def refusals(trials: Sequence[Trial], settings: DiagnosticsSettings) -> list[str
         idle = [name for name in ("states", "capacity") if getattr(settings, name)]
         return [f"diagnostics.{name}=true: has no effect without diagnostics.every; must be false" for name in idle]
     cells = {name_of(trial.cell) for trial in trials if hasattr(trial.cell, "module")}
-    return [
+    found = [
         f"diagnostics.every={settings.every}: cell={name} has no states that could be looked at; must be null, "
         "or the sweep without that cell"
         for name in sorted(cells)
     ]
+    most = max((trial.task.length * trial.model.hidden_size * trial.model.layers for trial in trials), default=0)
+    if settings.states and most > SHOWN:
+        told = f"{most:,} states of a sequence, at most {SHOWN:,} are kept"
+        found.append(f"diagnostics.states=true: {told}; must be false")
+    return found
 
 
 class When(Enum):
@@ -86,7 +94,7 @@ class Watch:
         """What is observed of trials of one shape, with stacked parameters, after so many steps of training."""
         found = [Observation({}) for _ in trials]
         when = [_when(step, end) for step, end in zip(steps, ended, strict=True)]
-        at_once = max(1, ELEMENTS // _numbers(trials[0]))
+        at_once = max(1, ELEMENTS // _numbers(trials[0], self.settings.capacity))
         for kind in When:
             places = [place for place, one in enumerate(when) if one is kind]
             for first in range(0, len(places), at_once):
@@ -102,8 +110,14 @@ class Watch:
         try:
             return self._observed(trials, parameters, when)
         except Exception as error:  # noqa: BLE001 - see above
-            self.failed[reason_of(error)] += len(trials)
-            return [Observation({}) for _ in trials]
+            reason = reason_of(error)
+        if len(trials) == 1:
+            self.failed[reason] += 1
+            return [Observation({})]
+        alone = [
+            {name: values[place : place + 1] for name, values in parameters.items()} for place in range(len(trials))
+        ]
+        return [self._tried([trial], own, when)[0] for trial, own in zip(trials, alone, strict=True)]
 
     def _observed(self, trials: Sequence[Trial], parameters: Mapping[str, Tensor], when: When) -> list[Observation]:
         trial, batch = trials[0], held_out(trials[0].task, [one.seed for one in trials], SEQUENCES)
@@ -127,5 +141,8 @@ def _when(step: int, ended: bool) -> When:
     return When.BEGINNING if step == 0 else When.END if ended else When.BETWEEN
 
 
-def _numbers(trial: Trial) -> int:
-    return int(trial.task.length * SEQUENCES * trial.model.hidden_size * width_of_step(trial))
+def _numbers(trial: Trial, capacity: bool) -> int:
+    """For one network, in the units of `ELEMENTS`."""
+    hidden = trial.model.hidden_size
+    steps = int(trial.task.length * SEQUENCES * hidden * width_of_step(trial))
+    return max(steps, hidden * (hidden + MOMENTS)) if capacity else steps

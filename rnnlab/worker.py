@@ -15,10 +15,12 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+from torch import Tensor
 
 from rnnlab import provenance
 from rnnlab.checkpoints import Checkpoints, Unusable
@@ -26,7 +28,7 @@ from rnnlab.claims import Attempt, Claims
 from rnnlab.cost import stack_width
 from rnnlab.folder import Folder, Work, worker_lock
 from rnnlab.lengths import attempt
-from rnnlab.record import EXHAUSTED, FAILED, SOLVED, Checkpoint, Record
+from rnnlab.record import EXHAUSTED, FAILED, SOLVED, Checkpoint, Observation, Record
 from rnnlab.spool import SpoolWriter
 from rnnlab.sweep import by_shape
 from rnnlab.train import Refill, Stack, chunks, continues
@@ -35,7 +37,7 @@ from rnnlab.watch import DiagnosticsSettings, Watch
 
 KILOBYTE = 1024 if sys.platform != "darwin" else 1  # in which the system counts memory
 DIED = "its worker process died; the next launch tries it again"  # why a trial is not evaluated at other lengths
-UNTRIED = "an earlier attempt came to nothing"  # why a trial is not diagnosed
+DIED_BEFORE = "its worker process died with it alone"  # why a trial is not diagnosed
 DEATHS_ALONE = 2  # of its worker, until a trial is to blame: the first may be an accident, such as a killed process
 
 
@@ -159,7 +161,7 @@ class _Worker:
                 records = next(training, None)
                 if records is None:
                     return
-                self._share(live, time.monotonic() - began)
+                self._share(live, time.monotonic() - began - (watch.taken() if watch else 0.0))
                 self._note_undiagnosed(watch)
                 yield from self._report(self._at_lengths(records), stack)
         except _DiskError as error:
@@ -167,22 +169,23 @@ class _Worker:
         except Exception:  # noqa: BLE001 - whatever it was, it is reported with the trial that raises it alone
             self.claims.release_failed(traceback.format_exc())
 
-    def _watch(self) -> Watch | None:
-        """What diagnoses the trials that are held; nothing where it may have been what did harm to one of them."""
+    def _watch(self) -> _Timed | None:
+        """What diagnoses the trials that are held; nothing where it may have cost one of them its worker."""
         settings = DiagnosticsSettings(**self.plan.diagnostics)
         if settings.every is None:
             return None
-        if any(self.claims.attempts[key] for key in self.claims.held):
+        risky = [key for key in self.claims.held if _died_alone(self.claims.attempts[key])]
+        if risky:
             with _disk_errors():
-                self.spool.note_undiagnosed({UNTRIED: len(self.claims.held)})
+                self.spool.note_undiagnosed({DIED_BEFORE: len(risky)})
             return None
-        return Watch(settings)
+        return _Timed(Watch(settings))
 
-    def _note_undiagnosed(self, watch: Watch | None) -> None:
-        if watch is not None and watch.failed:
+    def _note_undiagnosed(self, watch: _Timed | None) -> None:
+        if watch is not None and watch.watch.failed:
             with _disk_errors():
-                self.spool.note_undiagnosed(watch.failed)
-            watch.failed.clear()
+                self.spool.note_undiagnosed(watch.watch.failed)
+            watch.watch.failed.clear()
 
     def _at_lengths(self, records: Sequence[Record]) -> list[Record]:
         """The records, with evaluations at the lengths asked for where trials have ended with weights of use.
@@ -191,7 +194,7 @@ class _Worker:
         not evaluated again.
         """
         ended = [record for record in records if record.status in (SOLVED, EXHAUSTED)] if self.plan.lengths else []
-        risky = {record.key for record in ended if any(one.width == 1 for one in self.claims.attempts[record.key])}
+        risky = {record.key for record in ended if _died_alone(self.claims.attempts[record.key])}
         ended = [record for record in ended if record.key not in risky]
         failed = Counter({(value, DIED): len(risky) for value in self.plan.lengths if risky})
         more: dict[str, dict[str, float]] = {}
@@ -264,6 +267,28 @@ class _Worker:
         return stored.checkpoint
 
 
+class _Timed:
+    """A watch, and the time that it takes: no part of a trial's training."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.seconds = 0.0
+        self.due = watch.due
+
+    def observe(
+        self, trials: Sequence[Trial], parameters: Mapping[str, Tensor], steps: Sequence[int], ended: Sequence[bool]
+    ) -> list[Observation]:
+        began = time.monotonic()
+        found = self.watch.observe(trials, parameters, steps, ended)
+        self.seconds += time.monotonic() - began
+        return found
+
+    def taken(self) -> float:
+        """Seconds since this was asked last."""
+        seconds, self.seconds = self.seconds, 0.0
+        return seconds
+
+
 class _DiskError(Exception):
     """The folder could not be written: no fault of a trial."""
 
@@ -274,6 +299,11 @@ def _disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise _DiskError from error
+
+
+def _died_alone(attempts: Sequence[Attempt]) -> bool:
+    """Whether a worker died that had this trial alone."""
+    return any(one.width == 1 and not one.error for one in attempts)
 
 
 def narrower(attempts: Sequence[Attempt]) -> int:

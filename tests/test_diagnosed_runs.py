@@ -81,6 +81,17 @@ def test_courses_and_observations_are_those_of_the_records(store):
     assert (counted.groupby(["key", "when", "layer", "index"])["value"].sum() == SEQUENCES).all()
 
 
+def test_trials_that_finished_without_diagnostics_are_told(store):
+    trials = trials_of()
+    run(store, trials[:2])
+    told = "diagnostics: {} finished before without them; engine.mode=force trains all again"
+    assert told.format(2) in run(store, trials, diagnostics=ON).notes
+    assert told.format(2) in run(store, trials_of(max_steps=13)[:2], diagnostics=ON).notes
+    assert run(store, trials, diagnostics=ON, mode="force").notes == []
+    assert run(store, trials, diagnostics=ON).notes == []
+    assert run(store, trials[:2]).notes == []
+
+
 def test_a_store_without_diagnostics_has_no_observations(store):
     run(store, trials_of())
     assert Reader(store).observations("tests", QUANTITIES).empty
@@ -117,24 +128,30 @@ def test_a_larger_budget_keeps_what_was_found_at_the_beginning(store):
     assert longer["theory/layer_1/slope"].notna().all()
     courses = Reader(store).courses("tests", [LYAPUNOV])
     steps = courses[courses["key"].isin(longer["key"])].groupby("key")["step"].apply(list)
-    assert all(found == [0, 10, 12, 13] for found in steps)
+    assert all(found == [0, 4, 6, 10, 12, 13] for found in steps)
     observed = Reader(store).observations("tests", ["gradient/mean"])
     assert set(observed[observed["key"].isin(longer["key"])]["step"]) == {0, 13}
 
 
-def test_trials_with_which_a_worker_died_are_not_diagnosed_again(store, monkeypatch):
-    """It may have been for want of the memory that diagnostics take."""
+@pytest.mark.parametrize(
+    ("attempt", "left_out"),
+    [(Attempt(1, "", ""), True), (Attempt(8, "", ""), False), (Attempt(1, "", "an error"), False)],
+    ids=["died alone", "died in a stack", "an error"],
+)
+def test_a_trial_alone_with_which_a_worker_died_is_not_diagnosed_again(attempt, left_out, store, monkeypatch):
+    """It may have been for want of the memory that diagnostics take. An error of training says nothing of them."""
+    monkeypatch.setattr(worker, "blame", lambda attempts: None)
     taken = Claims.take
 
     def take(claims, key):
         found = taken(claims, key)
         if found:
-            claims.attempts[key] = [Attempt(8, "", "")]
+            claims.attempts[key] = [attempt]
         return found
 
     monkeypatch.setattr(Claims, "take", take)
     outcome = run(store, trials_of(), diagnostics=ON)
     assert outcome.exit_status == 0
-    assert not diagnosed(frame_of(store))
-    (line,) = [note for note in outcome.notes if note.startswith("diagnostics")]
-    assert line == f"diagnostics: left out 3 times ({worker.UNTRIED}); training is not affected"
+    assert bool(diagnosed(frame_of(store))) != left_out
+    told = f"diagnostics: left out 3 times ({worker.DIED_BEFORE}); training is not affected"
+    assert [note for note in outcome.notes if note.startswith("diagnostics")] == [told] * left_out

@@ -65,10 +65,17 @@ def test_settings_of_diagnostics_are_no_part_of_a_trial():
     assert not {"diagnostics"} & set(trial().mapping())
 
 
-@pytest.mark.parametrize("cell", RECURRENT)
-def test_what_is_observed_does_not_depend_on_the_stack(cell):
+STACKS = [
+    *({"cell": cell, "delay": 3} for cell in RECURRENT),
+    {"task": "adding", "length": 40, "lengths": "varied", "bidirectional": True},
+    {"task": "reverse", "layers": 2},
+]
+
+
+@pytest.mark.parametrize("fields", STACKS, ids=str)
+def test_what_is_observed_does_not_depend_on_the_stack(fields):
     """To the bit: five trials together, and each alone."""
-    trials = mates(cell=cell, delay=3)
+    trials = mates(**fields)
     together, _ = watched(trials)
     alone = [record for one in trials for record in watched([one])[0]]
     for records in (together, alone):
@@ -160,9 +167,9 @@ def test_it_finds_what_the_diagnostics_say_of_the_weights(fields):
         path, prefix = flow.path, f"diagnostics/layer_{level + 1}/"
         few = path.of_sequences(slice(0, observation.ALONG))
         lengths = None if batch.lengths is None else batch.lengths[:, : observation.ALONG]
-        exponents = lyapunov_spectrum(few, 1, lengths=lengths).exponents[0, :, 0]
+        exponents = lyapunov_spectrum(few, 1, lengths=lengths).exponents[0, :, 0].tolist()
         expected = {
-            "lyapunov": exponents.nanmedian().item(),
+            "lyapunov": sum(exponents) / 2,
             "participation_ratio": participation_ratio(path, lengths=batch.lengths).item(),
             "memory_capacity": memory_capacity(path, delays=6).total.item(),
             "saturation": saturation(path, lengths=batch.lengths).item(),
@@ -250,6 +257,53 @@ def test_gradients_that_are_not_finite_are_counted_and_not_averaged():
     assert max(broken) > 0
 
 
+def test_what_lies_below_a_dead_layer_gets_gradients_that_are_zero_and_not_broken():
+    one = trial(**TINY, cell="elman", nonlinearity="relu", layers=2)
+    parameters = {name: leaf.detach().clone() for name, leaf in Stack([one]).leaves.items()}
+    parameters["layer1.b_h"] -= 100
+    (found,) = Watch(ALWAYS).observe([one], parameters, [0], [False])
+    for layer in ("layer_1", "layer_2"):
+        assert found.metrics[f"diagnostics/{layer}/gradient_broken"] == 0
+    assert found.metrics["diagnostics/layer_1/gradient_zero"] == 1
+    assert not any(value > 0 for *_, value in rows_of({"layer 1": found.details["layer 1"]}, ["gradient/counted"]))
+
+
+def test_an_exponent_is_the_mean_over_sequences_and_its_error_that_of_the_mean():
+    one = trial(task="adding", length=100, hidden_size=6, input_scale=1.0)
+    parameters = {name: leaf.detach() for name, leaf in Stack([one]).leaves.items()}
+    (found,) = Watch(ALWAYS).observe([one], parameters, [20], [False])
+    (path,), _ = trajectories(one, parameters, held_out(one.task, [0], observation.SEQUENCES))
+    every = 100 // observation.PERIODS
+    each = [lyapunov_spectrum(path.of_sequences(slice(i, i + 1)), 1, every=every) for i in range(observation.ALONG)]
+    values, errors = ([of[place].item() for of in each] for place in (0, 1))
+    assert found.metrics["diagnostics/layer_1/lyapunov"] == pytest.approx(sum(values) / 2)
+    assert found.metrics["diagnostics/layer_1/lyapunov_error"] == pytest.approx(math.hypot(*errors) / 2)
+    assert found.metrics["diagnostics/layer_1/lyapunov_converged"] in (0, 0.5, 1)
+    assert "diagnostics/layer_1/lyapunov_collapsed" not in found.metrics
+
+
+def test_too_few_steps_say_nothing_of_convergence_and_a_collapsed_exponent_says_so():
+    one = trial(**TINY, cell="elman", nonlinearity="relu")
+    parameters = {name: leaf.detach().clone() for name, leaf in Stack([one]).leaves.items()}
+    (alive,) = Watch(ALWAYS).observe([one], parameters, [2], [False])
+    assert "diagnostics/layer_1/lyapunov_converged" not in alive.metrics
+    parameters["b_h"] -= 100
+    (dead,) = Watch(ALWAYS).observe([one], parameters, [2], [False])
+    assert dead.metrics["diagnostics/layer_1/lyapunov_collapsed"] == 1
+    assert "diagnostics/layer_1/lyapunov" not in dead.metrics
+
+
+def test_the_ratio_of_an_update_is_told_once():
+    """A trial that diverges between evaluations has none, however often it was interrupted before."""
+    fields = {"nonlinearity": "identity", "learning_rate": 0.1, "eval_every": 5, "max_steps": 200}
+    sizes = {"hidden_size": 16, "batch_size": 4, "eval_size": 5}
+    records, _ = watched([trial(task="adding", length=20, clip_threshold=None, **fields, **sizes)])
+    last = last_of(records)
+    assert last.status == DIVERGED
+    assert last.step % 5
+    assert "diagnostics/update_ratio" not in last.metrics
+
+
 # The states of a sequence
 
 
@@ -335,3 +389,26 @@ def test_a_diagnostic_that_fails_costs_no_trial_and_is_told(monkeypatch):
     assert [bits(undiagnosed_part(record)) for record in found] == [bits(record) for record in plain]
     (line,) = undiagnosed(watch.failed)
     assert line == "diagnostics: left out 5 times (MemoryError: no more); training is not affected"
+
+
+def test_a_network_that_cannot_be_diagnosed_costs_no_other_its_observations(monkeypatch):
+    whole = observation.observe
+
+    def fails(trial, parameters, batch):
+        if parameters["W_hh"][:, 0, 0].isnan().any():
+            raise ArithmeticError("no convergence")
+        return whole(trial, parameters, batch)
+
+    monkeypatch.setattr("rnnlab.watch.observe", fails)
+    trials = [trial(**TINY, seed=seed) for seed in range(3)]
+    parameters = {name: leaf.detach().clone() for name, leaf in Stack(trials).leaves.items()}
+    parameters["W_hh"][1, 0, 0] = math.nan
+    watch = Watch(DiagnosticsSettings(every=1))
+    found = watch.observe(trials, parameters, [2, 2, 2], [False] * 3)
+    assert [bool(one.metrics) for one in found] == [True, False, True]
+    assert dict(watch.failed) == {"ArithmeticError: no convergence": 1}
+
+
+def test_states_beyond_measure_are_refused():
+    (line,) = refusals([trial(delay=20000)], DiagnosticsSettings("auto", states=True))
+    assert line == "diagnostics.states=true: 1,280,384 states of a sequence, at most 1,000,000 are kept; must be false"

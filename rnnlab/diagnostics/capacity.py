@@ -133,16 +133,17 @@ def _moments(driven: Iterator[Tensor], signals: Tensor, delays: int, washout: in
     # One constant for all signals: near their mean, so that no digits are lost
     centre = deque(itertools.islice(driven, washout // 2 + 1), maxlen=1).pop().mean(1, keepdim=True)
     before = [(states - centre).square().sum((1, 2)) for states in itertools.islice(driven, washout - washout // 2 - 1)]
-    sums, after = [], []
+    totals: list[Tensor] = []
+    after = []
     for begin in range(0, len(lagged), CHUNK):
         states = torch.stack(list(itertools.islice(driven, CHUNK)), dim=2) - centre.unsqueeze(2)  # (M, B, R, S)
         after.append(states.square().sum((1, 3)))
         chunks = (one[:, begin : begin + CHUNK] for one in both)
-        sums.append([_products(own, inputs) for own, inputs in zip(states.chunk(2, dim=1), chunks, strict=True)])
+        new = [_products(own, inputs) for own, inputs in zip(states.chunk(2, dim=1), chunks, strict=True)]
+        totals = [total.add_(of) for total, of in zip(totals, new, strict=True)] if totals else new
     samples = len(lagged) * signals.shape[1] // 2
-    totals = [sum(own[1:], own[0]) / samples for own in zip(*sums, strict=True)]
     variances = [one.square().mean((0, 1)) for one in both]
-    found = [_centred(total, of, delays) for total, of in zip(totals, variances, strict=True)]
+    found = [_centred(total / samples, of, delays) for total, of in zip(totals, variances, strict=True)]
     return found, _steady(torch.stack(before, dim=1) if before else after[0], torch.cat(after, dim=1))
 
 

@@ -86,6 +86,14 @@ def by_lag(flow: Flow) -> ByLag:
     return ByLag(mean, spread, count, zero.sum(1), broken.sum(1))
 
 
+def relative_by_lag(flow: Flow) -> ByLag:
+    """Mean and spread of the norms relative to the first of each sequence; zero and broken, of the norms themselves.
+
+    A sequence whose first norm is zero or broken is not in the means.
+    """
+    return by_lag(relative(flow))._replace(zero=by_lag(flow).zero, broken=by_lag(flow).broken)
+
+
 def slope(mean: Tensor, lags: range) -> Tensor:
     """(M,) the slope of the least-squares line through mean ln |dL/dh| (M, L) over these lags, per step.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rnnlab.diagnostics.activity import dead_units, participation_ratio, saturation
 from rnnlab.diagnostics.capacity import memory_capacity
-from rnnlab.diagnostics.flow import ByLag, Flow, by_lag, gradient_flow, relative
+from rnnlab.diagnostics.flow import ByLag, Flow, by_lag, gradient_flow, relative_by_lag
 from rnnlab.diagnostics.lyapunov import lyapunov_spectrum
 from rnnlab.diagnostics.matrices import largest_singular_values, spectrum
 from rnnlab.diagnostics.prediction import outside_theory, predictions
@@ -93,43 +93,67 @@ def lengths_of(path: Trajectory, batch: Batch) -> Tensor | None:
 
 def _course(path: Trajectory, lengths: Tensor | None) -> Columns:
     """(M,) each: what changes in the course of training."""
-    few = slice(0, ALONG)
-    exponents = lyapunov_spectrum(
-        path.of_sequences(few),
-        count=1,
-        every=max(1, (len(path.states) - 1) // PERIODS),
-        lengths=None if lengths is None else lengths[:, few],
-    )
-    return {
-        "lyapunov": exponents.exponents[..., 0].nanmedian(1).values,
-        "lyapunov_error": exponents.standard_error[..., 0].nanmedian(1).values,
-        "lyapunov_converged": exponents.converged[..., 0].double().mean(1),
+    return _lyapunov(path, lengths) | {
         "saturation": saturation(path, lengths=lengths),
         "dead_units": dead_units(path, lengths=lengths),
         "participation_ratio": participation_ratio(path, lengths=lengths),
     }
 
 
+def _lyapunov(path: Trajectory, lengths: Tensor | None) -> Columns:
+    """(M,) the largest exponent, its mean over a few sequences: those along which it is known and has not collapsed.
+
+    Its standard error is known where there are enough steps, and then the share of sequences where it has converged.
+    """
+    few = slice(0, ALONG)
+    found = lyapunov_spectrum(
+        path.of_sequences(few),
+        count=1,
+        every=max(1, (len(path.states) - 1) // PERIODS),
+        lengths=None if lengths is None else lengths[:, few],
+    )
+    exponents, errors, converged = found.exponents[..., 0], found.standard_error[..., 0], found.converged[..., 0]
+    known = exponents.isfinite()
+    judged = known & errors.isfinite()
+    collapsed = (exponents == -math.inf).double().mean(1)
+    return {
+        "lyapunov": torch.where(known, exponents, 0).sum(1) / known.sum(1),
+        "lyapunov_error": torch.where(
+            (judged == known).all(1), torch.where(judged, errors, 0).square().sum(1).sqrt() / judged.sum(1), math.nan
+        ),
+        "lyapunov_converged": (converged & judged).sum(1) / judged.sum(1),
+        "lyapunov_collapsed": torch.where(collapsed > 0, collapsed, math.nan),
+    }
+
+
 def _whole(flow: Flow, capacity: bool) -> tuple[Columns, list[Quantities]]:
     """What is observed at the beginning and the end alone: (M,) each, and the quantities of each network."""
     columns: Columns = {}
-    tables: dict[str, tuple[Sequence[int], Tensor]] = {}
+    tables: list[Quantities] = [{} for _ in flow.norms]
     if capacity:
-        found = memory_capacity(flow.path, delays=flow.path.hidden)
-        columns["memory_capacity"] = found.total
-        tables["memory_capacity"] = range(found.by_delay.shape[1]), found.by_delay
-    norms, lags = by_lag(relative(flow)), flow.there.any(1).any(0).nonzero()[:, 0].tolist()
-    if lags:
-        columns |= _shares(norms)
-        tables |= {f"gradient/{name}": (lags, values[:, lags]) for name, values in norms._asdict().items()}
-        tables["gradient/log_norm"] = lags, by_lag(flow).mean[:, lags]  # not relative: layers can be compared
+        remembered = memory_capacity(flow.path, delays=flow.path.hidden)
+        columns["memory_capacity"] = remembered.total
+        _add(tables, "memory_capacity", remembered.by_delay)
+    norms, logs = relative_by_lag(flow), by_lag(flow).mean
+    columns |= _shares(norms)
+    for model, there in enumerate(flow.there.any(1)):
+        lags = there.nonzero()[:, 0].tolist()  # those that this network has: no matter what its mates have
+        if lags:
+            by_name = {**norms._asdict(), "log_norm": logs}  # the latter not relative: layers can be compared
+            tables[model] |= {f"gradient/{name}": table(lags, of[model, lags]) for name, of in by_name.items()}
     if (recurrent := _recurrent(flow.path)) is not None:
         matrix = spectrum(recurrent)
         names = ("spectral_radius", "largest_singular_value", "relative_departure")
         columns |= dict(zip(MATRIX, (getattr(matrix, name) for name in names), strict=True))
-        parts = {"real": matrix.eigenvalues.real, "imaginary": matrix.eigenvalues.imag}
-        tables |= {f"eigenvalue/{name}": (range(values.shape[1]), values) for name, values in parts.items()}
-    return columns, [_of_network(tables, model) for model in range(len(flow.norms))]
+        _add(tables, "eigenvalue/real", matrix.eigenvalues.real)
+        _add(tables, "eigenvalue/imaginary", matrix.eigenvalues.imag)
+    return columns, tables
+
+
+def _add(tables: Sequence[Quantities], name: str, values: Tensor) -> None:
+    """(M, N) values, by rank or delay."""
+    for own, of_network in zip(tables, values, strict=True):
+        own[name] = table(range(len(of_network)), of_network)
 
 
 def _shares(norms: ByLag) -> Columns:
@@ -161,11 +185,6 @@ def _metrics(group: str, paths: Sequence[Trajectory], columns: Sequence[Columns]
                 if math.isfinite(value):
                     own[f"{group}/{layer_name(path).replace(' ', '_')}/{name}"] = value
     return found
-
-
-def _of_network(tables: Mapping[str, tuple[Sequence[int], Tensor]], model: int) -> Quantities:
-    """What the tables (index, (M, ...)) say of one of the networks."""
-    return {name: table(index, values[model]) for name, (index, values) in tables.items()}
 
 
 def _doubled(values: Tensor) -> Tensor:

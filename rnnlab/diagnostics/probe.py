@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rnnlab.diagnostics.activity import dead_units, participation_ratio, saturation
 from rnnlab.diagnostics.capacity import memory_capacity
-from rnnlab.diagnostics.flow import Flow, by_lag, gradient_flow, relative
+from rnnlab.diagnostics.flow import Flow, gradient_flow, relative_by_lag
 from rnnlab.diagnostics.lyapunov import lyapunov_spectrum
 from rnnlab.diagnostics.matrices import spectrum
 from rnnlab.diagnostics.prediction import outside_theory, predictions
@@ -66,7 +66,7 @@ def _gradient(flow: Flow) -> dict[str, Any]:
     known = flow.there.any(1).any(0).nonzero()[:, 0].tolist()
     if not known:
         return {"reason": "no lag has a meaning in a layer that the one above reads from both sides"}
-    return {"lag": known} | {name: plain(values[:, known]) for name, values in by_lag(relative(flow))._asdict().items()}
+    return {"lag": known} | {name: plain(values[:, known]) for name, values in relative_by_lag(flow)._asdict().items()}
 
 
 def _matrix(path: Trajectory) -> dict[str, Any]:

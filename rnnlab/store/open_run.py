@@ -70,8 +70,9 @@ class OpenRun:
         points = reader.curves(run_id)
         points = points[(points["step"] % every == 0) & ~points["key"].isin((*AT_THE_END, *MEASURED))]
         points = points[~points["key"].str.startswith(AT_LENGTH)]  # of the weights at the end of the smaller budget
-        diagnosed = points["key"].str.startswith(DIAGNOSED)  # with a smaller budget, at other steps
-        points = points[~diagnosed | (points["step"] == 0)]
+        # At the end of the smaller budget more is found, and in other precision, than in the middle of a larger one
+        diagnosed, end = points["key"].str.startswith(DIAGNOSED), points["step"] == points["step"].max()
+        points = points[~(diagnosed & end) | (points["step"] == 0)]
         self.points += list(zip(points["key"], points["value"], points["step"], strict=True))
         self.write()
         for folder, file in ((WEIGHTS, "initial.safetensors"), (DIAGNOSTICS, f"{WHEN[0]}.json")):

@@ -52,7 +52,7 @@ class Reader:
     def courses(self, experiment: str, metrics: Collection[str]) -> pd.DataFrame:
         """Metrics of the trials of `frame` over training: the columns `COURSE`, sorted by them.
 
-        NaN where a value was not a number; a point that was written twice stands here once.
+        NaN where a value was not a number; of a point that was written twice the last.
         """
         with self._rows() as rows:
             keys = _chosen(rows, experiment).set_index("run_id")["key"]
@@ -72,7 +72,7 @@ class Reader:
         found: list[tuple[object, ...]] = []
         for run in chosen.to_dict("records"):
             for when in WHEN:
-                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
                     content = json.loads(self.artifact(run, f"{DIAGNOSTICS}/{when}.json").read_text())
                     points = rows_of(content["observed"], quantities)
                     found += [(run["key"], when, content["step"], *point) for point in points]

@@ -61,7 +61,7 @@ VALUE = "CASE WHEN is_nan THEN NULL ELSE value END"
 METRICS = f"SELECT run_uuid, key, {VALUE} FROM latest_metrics"  # noqa: S608
 LATEST = f"{METRICS} WHERE run_uuid = ?"
 POINTS = f"SELECT key, step, {VALUE} FROM metrics WHERE run_uuid = ? ORDER BY key, step, timestamp"  # noqa: S608
-COURSES = f"SELECT run_uuid, key, step, {VALUE} FROM metrics WHERE key IN (%s)"  # noqa: S608
+COURSES = f"SELECT run_uuid, key, step, {VALUE} FROM metrics WHERE key IN (%s) ORDER BY run_uuid, key, step, timestamp"  # noqa: S608
 
 
 class Rows(Protocol):
@@ -142,7 +142,8 @@ class SqlRows:
 
     def courses(self, keys: Sequence[str]) -> pd.DataFrame:
         marks = ", ".join("?" for _ in keys)
-        return numbers(self._fetch(COURSES % marks, *keys), ("run_id", "key", "step", "value"))
+        found = self._fetch(COURSES % marks, *keys) if keys else []
+        return numbers(found, ("run_id", "key", "step", "value"))
 
     def experiment_ids(self) -> dict[str, str]:
         return {name: str(number) for name, number in self._fetch(EXPERIMENTS)}
