@@ -54,6 +54,7 @@ PARTS = {
     "train.truncation": "window {}",
     "model.layers": "{} layers",
     "layer": "{}",  # one of a network's: layer 1
+    "stage": "{}",  # before training or after
     "init.spectral_radius": "radius {}",
 }
 MISSING = {"train.clip_threshold": "off", "train.truncation": "full"}  # what a missing value of a field means
