@@ -62,7 +62,7 @@ def test_a_panel_holds_the_layers_of_a_network_and_stands_beside_the_same_after_
     figure = gradient_flow.draw(*deep_frames())
     assert [ax.get_title(loc="left").replace("\n", " ").replace("· ", "") for ax in figure.axes] == [
         f"copy memory {layers} radius {radius} {stage}"
-        for layers in ("1 layers", "3 layers")
+        for layers in ("1 layer", "3 layers")
         for radius in (0.7, 0.9)
         for stage in (BEFORE, SOLVED_IT)
     ]

@@ -111,7 +111,7 @@ def _how(task: str, trials: pd.DataFrame) -> str:
     """How the networks of one task were made."""
     seeds = words.counted(trials["seed"].nunique(), "seed")
     cell, init, units = (words.listed(words.distinct(trials[name]), "or") for name in ("cell", "init", UNITS))
-    return f"{words.task(task).capitalize()}: {seeds}; {cell} cell, {units} hidden units, {init} init."
+    return f"{words.task(task).capitalize()}: {seeds}; {cell} cell, {words.counted(units, 'hidden unit')}, {init} init."
 
 
 def _left(networks: pd.DataFrame, facets: Sequence[str]) -> Iterator[str]:
