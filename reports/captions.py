@@ -29,8 +29,8 @@ def _protocol(task: str, rows: pd.DataFrame, by: Sequence[str], point: str) -> s
     return (
         f"{words.task(task).capitalize()}: {least}{words.counted(seeds.max(), 'seed')} per {point}; solved means "
         f"{words.criterion(task)} in {words.counted(values(PASSES), 'evaluation')} in a row, within "
-        f"{values('train.max_steps')} training steps; {values('cell')} cell, "
-        f"{values('model.hidden_size')} hidden units."
+        f"{words.counted(values('train.max_steps'), 'training step')}; {values('cell')} cell, "
+        f"{words.counted(values('model.hidden_size'), 'hidden unit')}."
     )
 
 

@@ -21,6 +21,7 @@ LEAST, MOST = -20, 10  # decades: a line that goes further leaves the panel
 ROOM = 0.06  # of the height, beyond the lines on either side; for the marks
 FADED, BAND, WIDTH = 0.35, 0.2, 2.4  # opacity of means that miss gradients, and of bands; points
 MARKERS = 5  # on a curve
+FEW = (0.1, 0.2, 0.5, 1, 2, 5, 10)
 STEP = 0.035  # of the height between the marks of two curves
 KINDS = {
     THEORY: ("mean-field theory", {"linestyle": (0, (4, 1.6)), "linewidth": 1.1}),
@@ -38,9 +39,20 @@ def frame(ax: Axes, rows: pd.DataFrame, of_task: pd.DataFrame, shown: Sequence[s
     low, high = max(low, LEAST), min(high, MOST)
     room = ROOM * (high - low)
     ax.set_ylim(low - room, high + room)
-    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    ax.yaxis.set_major_formatter(lambda decades, _: f"$10^{{{decades:.0f}}}$" if decades else "1")
+    _ticks(ax)
     ax.spines["left"].set_visible(False)
+
+
+def _ticks(ax: Axes) -> None:
+    """Powers of ten; where there are not two of them in the panel, the factors `FEW`."""
+    low, high = ax.get_ylim()
+    if math.floor(high) - math.ceil(low) >= 1:
+        ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        ax.yaxis.set_major_formatter(lambda decades, _: f"$10^{{{decades:.0f}}}$" if decades else "1")
+    else:
+        known = {math.log10(factor): f"{factor:g}" for factor in FEW}
+        shown = {decades: told for decades, told in known.items() if low <= decades <= high}
+        ax.set_yticks([*shown], [*shown.values()])
 
 
 def draw(ax: Axes, rows: pd.DataFrame, look: lines.Look, rank: int) -> None:

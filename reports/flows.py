@@ -28,11 +28,6 @@ INITIAL, FINAL = TIMES
 INPUT_SCALE = "init.input_scale"
 ENDS = 0.1  # our choice: share of the lags at either end that slopes leave out, where states have not settled
 MOST_PANELS = 24
-MEASURED = (
-    "of the loss of the last scored output, as a factor of that at lag 0: for each network the geometric mean over its "
-    "held-out sequences; lines: the geometric mean of networks, bands: one standard deviation between them, of the "
-    "logarithm"
-)
 THEORY_SAYS = (
     "mean-field theory of the untrained networks, from the gain of W_hh and the mean variance of what comes in over "
     "all steps; it is of the root mean square, which a geometric mean does not exceed."
@@ -43,6 +38,15 @@ SLOPES_ARE = (
     "where their ends differ in the digits shown."
 )
 DECADE = math.log(10)
+
+
+def measured(reference: str = "that at lag 0") -> str:
+    """What lines and bands are, in words."""
+    return (
+        f"of the loss of the last scored output, as a factor of {reference}: for each network the geometric mean over "
+        "its held-out sequences; lines: the geometric mean of networks, bands: one standard deviation between them, of "
+        "the logarithm"
+    )
 
 
 def of_networks(trials: pd.DataFrame, fields: Sequence[str], observations: pd.DataFrame) -> pd.DataFrame:
@@ -130,16 +134,18 @@ def in_order(facets: Sequence[str], *last: str) -> list[str]:
     return [*(name for name in facets if name not in last), *(name for name in last if name in facets)]
 
 
-def drawn(points: pd.DataFrame, facets: Sequence[str]) -> tuple[pd.DataFrame, str]:
-    """The rows of the panels that are drawn, and in words which they are, where there are too many of them."""
+def drawn(
+    points: pd.DataFrame, facets: Sequence[str], most: int = MOST_PANELS, each: str = "panel"
+) -> tuple[pd.DataFrame, str]:
+    """The rows of what is drawn, `most` of `each`, and in words which they are, where there are too many of them."""
     count = points.groupby(list(facets), dropna=False).ngroups if len(points) else 0
-    if count <= MOST_PANELS:
+    if count <= most:
         return points, ""
     kept = points[points["distance"] == points.groupby("task")["distance"].transform("max")]
     places = kept.groupby(list(facets), dropna=False).ngroup()
-    few = places.max() >= MOST_PANELS
-    which = f"the first {MOST_PANELS} of those" if few else "those"
-    return kept[places < MOST_PANELS], f"Drawn of {count} panels are {which} at each task's largest distance."
+    few = places.max() >= most
+    which = f"the first {most} of those" if few else "those"
+    return kept[places < most], f"Drawn of {words.counted(count, each)} are {which} at each task's largest distance."
 
 
 def factor(log: float) -> str:
@@ -184,15 +190,16 @@ def against_theory(groups: Sequence[pd.DataFrame], each: str) -> Iterator[str]:
         )
 
 
-def of_layers(networks: pd.DataFrame) -> Iterator[str]:
-    """What lags and gradients mean in deep networks and in encoders."""
+def of_layers(networks: pd.DataFrame, compared: bool = False) -> Iterator[str]:
+    """What lags and gradients mean in deep networks, whose layers may be `compared`, and in encoders."""
     if networks[LAYER].str.contains("layer 2").any():
         yield (
             "Below the top layer gradients also come from the layers above, at every lag; theory is of the steps of a "
             "layer alone."
         )
     if networks[LAYER].str.startswith("encoder").any():
-        yield "The lags of an encoder go on where the decoder begins; its gradients are relative to the first of them."
+        relative = "" if compared else "; its gradients are relative to the first of them"
+        yield f"The lags of an encoder go on where the decoder begins{relative}."
 
 
 def unobserved(trials: pd.DataFrame, networks: pd.DataFrame) -> list[str]:

@@ -17,6 +17,7 @@ from rnnlab.trial import KINDS, SECTIONS
 
 PIXELS_PER_INCH = 125  # how large a figure stands on the page, where there is room
 MOST_VALUES = 20  # of a field, listed on the page
+MOST_ROWS = 200  # of the table of a figure, shown on the page
 TEMPLATES = Path(__file__).parent / "templates"
 MEANINGS = {  # of a status, where a reader may wonder
     "exhausted": "budget of steps ended first",
@@ -48,7 +49,12 @@ class Drawing:
 
     @property
     def rows(self) -> list[list[str]]:
-        return [[cell(value) for value in row] for row in self.table.itertuples(index=False)]
+        """The first of the table."""
+        return [[cell(value) for value in row] for row in self.table.head(MOST_ROWS).itertuples(index=False)]
+
+    @property
+    def left_out(self) -> bool:
+        return len(self.table) > MOST_ROWS
 
 
 def cell(content: object) -> str:

@@ -90,14 +90,14 @@ def _parts(panels: pd.DataFrame, panel: pd.Series) -> list[str]:
 
 
 def grid(
-    panels: pd.DataFrame, x: str, y: str, lines: int = 1, height: float = style.PANEL_HEIGHT
+    panels: pd.DataFrame, x: str, y: str, lines: int = 1, height: float = style.PANEL_HEIGHT, in_a_row: int = 0
 ) -> tuple[Figure, list[Axes]]:
     """A figure with one titled, empty panel for each row of `panels`, in that order; `x`, `y` name the axes.
 
-    Panels with many `lines` are larger.
+    Panels with many `lines` are larger. `in_a_row`: how many stand side by side, where `column_count` does not say it.
     """
     crowded = lines > MANY_LINES
-    count, columns = len(panels), min(column_count(panels), 2 if crowded else MOST_IN_A_ROW)
+    count, columns = len(panels), min(in_a_row or column_count(panels), 2 if crowded else MOST_IN_A_ROW)
     rows = -(-count // columns)
     figure, axes = sheet(titles(panels), rows, columns, height, CROWDED if crowded else 1)
     for place, ax in enumerate(axes):

@@ -45,16 +45,23 @@ OWN_CRITERION = "the task's own criterion met"
 PARTS = {
     "cell": "{}",
     "init": "{}",
-    "task.symbols": "{} symbols",
+    "task.symbols": "{}",
     "cell.nonlinearity": "{}",
-    "model.hidden_size": "{} units",
+    "model.hidden_size": "{}",
     "train.clip_threshold": "clip {}",
     "train.optimizer": "{}",
-    "train.max_steps": "budget {} steps",
+    "train.max_steps": "budget {}",
     "train.truncation": "window {}",
-    "model.layers": "{} layers",
+    "model.layers": "{}",
     "layer": "{}",  # one of a network's: layer 1
+    "stage": "{}",  # before training or after
     "init.spectral_radius": "radius {}",
+}
+COUNTED = {  # what a field is a number of: 1 layer, 2 layers
+    "task.symbols": "symbol",
+    "model.hidden_size": "unit",
+    "train.max_steps": "step",
+    "model.layers": "layer",
 }
 MISSING = {"train.clip_threshold": "off", "train.truncation": "full"}  # what a missing value of a field means
 
@@ -111,7 +118,9 @@ def part(field: str, content: object) -> str:
         return task(str(content))
     if content in ("true", "false"):
         return ("" if content == "true" else "not ") + bare(field)
-    return PARTS.get(field, bare(field) + " {}").format(value(content, field))
+    told = value(content, field)
+    told = counted(told, COUNTED[field]) if field in COUNTED else told
+    return PARTS.get(field, bare(field) + " {}").format(told)
 
 
 def bare(field: str) -> str:

@@ -185,12 +185,14 @@ def _observed(row: dict, trained: bool, layer: int = 1) -> Iterator[tuple[str, f
     chance = generator(int(row["seed"]), f"observed {row['init.spectral_radius']} {trained}", layer - 1)
     radius = row["init.spectral_radius"] * (1.1 if trained else 1)
     slope, noise = math.log(_held(row["init.input_scale"]) * radius) * layer, min(1, 10 * row["init.input_scale"])
+    level = row["seed"] - 3 + (row["model.layers"] - layer) * (math.log(0.8 if trained else 0.5) + 0.02 * row["seed"])
     steps = int(min(row["distance"] + 2, 40))
     broken = 20 * (radius >= 1.3)
     for lag in range(steps):
         zero = int(radius < 0.6 and lag > 20)
         mean = lag * slope + noise * 0.1 * lag**0.5 * chance.standard_normal()
         yield "gradient/mean", lag, 0, math.nan if broken else mean
+        yield "gradient/log_norm", lag, 0, math.nan if broken else mean + level
         yield "gradient/spread", lag, 0, 0.2 * lag**0.5
         yield "gradient/counted", lag, 0, 0 if broken else 20 - zero
         yield "gradient/zero", lag, 0, 0 if broken else zero

@@ -156,6 +156,21 @@ def test_a_curve_that_leaves_the_panel_is_told():
     assert "outside the panels" not in gradient_flow.caption(frame, observations)
 
 
+@pytest.mark.parametrize("shrunk", [0, 0.03, 0.1, 0.3, 1, 3, 10])
+def test_the_axis_says_what_is_there_however_small_the_factors_are(shrunk):
+    frame, observations = flow_frames(spectral_radius=0.9)
+    mean = observations["quantity"] == "gradient/mean"
+    observations = observations.assign(value=observations["value"].mask(mean, shrunk * observations["value"]))
+    (ax,) = gradient_flow.draw(frame.drop(columns="theory/layer_1/slope"), observations).axes
+    decades = ax.get_yticks()
+    told = [
+        text.replace("$10^{", "1e").replace("}$", "") for text in ax.yaxis.get_major_formatter().format_ticks(decades)
+    ]
+    assert [float(text) for text in told] == pytest.approx(10.0**decades)
+    low, high = ax.get_ylim()
+    assert sum(low <= place <= high for place in decades) >= 2
+
+
 @pytest.mark.parametrize("module", [gradient_flow, vanishing])
 def test_without_observations_a_figure_says_that_there_are_none(module):
     frame, observations = scale_frames()
@@ -191,8 +206,9 @@ def test_the_caption_says_how_training_changed_the_slope_by_outcome():
     assert "After training, not solved: gradients fade more slowly than before in 0 of 2 panels, faster in 2" in told
 
 
-def test_layers_stand_side_by_side_with_their_own_theory():
+def test_layers_that_are_not_compared_stand_side_by_side_with_their_own_theory():
     frame, observations = flow_frames(layers=2, spectral_radius=0.9)
+    observations = observations[observations["quantity"] != "gradient/log_norm"]
     figure = gradient_flow.draw(frame, observations)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["copy memory · layer 1", "copy memory · layer 2"]
     assert "Below the top layer gradients also come from the layers above" in gradient_flow.caption(frame, observations)

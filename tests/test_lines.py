@@ -127,6 +127,22 @@ def test_truth_values_read_as_words():
     assert words.part("train.truncation", None) == "window full"
 
 
+@pytest.mark.parametrize(("field", "noun"), words.COUNTED.items())
+def test_a_count_of_one_is_singular(field, noun):
+    told = [words.part(field, number).removeprefix("budget ") for number in (0, 1, 1.0, 2.0, 11)]
+    assert told == [f"0 {noun}s", f"1 {noun}", f"1 {noun}", f"2 {noun}s", f"11 {noun}s"]
+
+
+def test_titles_and_captions_of_a_single_layer_and_unit_are_singular():
+    frame = frame_of(sweep(task="copy", delay=[5, 20], layers=[1, 2], hidden_size=1, max_steps=1, eval_every=1))
+    assert panels.titles(frame[["task", "model.layers"]].drop_duplicates().sort_values("model.layers")) == [
+        "copy memory · 1 layer",
+        "copy memory · 2 layers",
+    ]
+    (told,) = captions.protocols(frame, ["distance", "model.layers"])
+    assert "within 1 training step; elman cell, 1 hidden unit." in told
+
+
 # Which figures are drawn
 
 

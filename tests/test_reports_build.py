@@ -15,6 +15,7 @@ from frames import Diagnosed, adding_sweep, copy_sweep, frame_of, unlucky
 
 from reports import build as build_module
 from reports import files
+from reports import page as page_module
 from reports.build import OUT, Request, build, main, parse
 from reports.figures import in_order, learnability, meant_for
 
@@ -99,7 +100,22 @@ def test_a_page_shows_caption_numbers_counts_settings_and_command(store, built):
     assert "torch 2.13.0, cpu, torch, AVX2" in page
     assert "<pre>python -m reports.build demo</pre>" in page
     tables = [module.table(frame) for module in meant_for(frame, "demo").values()]
-    assert page.count("<tr>") == sum(len(table) + 1 for table in tables)
+    assert page.count("<tr>") == sum(min(len(table), page_module.MOST_ROWS) + 1 for table in tables)
+
+
+def test_of_a_long_table_a_page_shows_the_first_rows_and_says_where_all_of_them_are(tmp_path, monkeypatch):
+    build(SMALL, Request(("demo",), out=tmp_path))
+    whole = (tmp_path / "demo" / "index.html").read_text()
+    assert "rows; all of them are in" not in whole
+    monkeypatch.setattr(page_module, "MOST_ROWS", 2)
+    build(Store(demo=COPY), Request(("demo",), out=tmp_path))
+    page, csv = (tmp_path / "demo" / name for name in ("index.html", "learnability.csv"))
+    count = len(pd.read_csv(csv))
+    assert count == len(learnability.table(COPY)) > 2
+    told = f'The first 2 of {count} rows; all of them are in\n<a href="learnability.csv">learnability.csv</a>'
+    assert told in page.read_text()
+    tables = [module.table(COPY) for module in meant_for(COPY, "demo").values()]
+    assert page.read_text().count("<tr>") == sum(min(len(table), 2) + 1 for table in tables)
 
 
 def test_links_lead_to_files(built):

@@ -81,7 +81,7 @@ def caption(frame: pd.DataFrame, observations: pd.DataFrame) -> str:
     points, which = flows.drawn(flows.by_lag(networks, [*facets, lines.RADIUS]), facets)
     shown = (
         "Untrained networks: norm of the gradient with respect to the state of so many steps before, "
-        f"{flows.MEASURED}. Dotted: the law of the state 0, rho^lag with rho the spectral radius, exact for the "
+        f"{flows.measured()}. Dotted: the law of the state 0, rho^lag with rho the spectral radius, exact for the "
         "multiples of orthogonal matrices as long as no input moves the state. Dashed: "
         f"{flows.THEORY_SAYS}"
     )
@@ -111,7 +111,7 @@ def _how(task: str, trials: pd.DataFrame) -> str:
     """How the networks of one task were made."""
     seeds = words.counted(trials["seed"].nunique(), "seed")
     cell, init, units = (words.listed(words.distinct(trials[name]), "or") for name in ("cell", "init", UNITS))
-    return f"{words.task(task).capitalize()}: {seeds}; {cell} cell, {units} hidden units, {init} init."
+    return f"{words.task(task).capitalize()}: {seeds}; {cell} cell, {words.counted(units, 'hidden unit')}, {init} init."
 
 
 def _left(networks: pd.DataFrame, facets: Sequence[str]) -> Iterator[str]:
