@@ -112,8 +112,9 @@ def slopes(networks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Columns: `by`, `WHEN`, key, slope, `THEORY`, `LAW`, first, last. NaN for a network of which one gradient in this
     range is zero or not finite: a slope of what is left would be that of the sequences that vanish least.
     """
-    panels = networks.groupby(list(by), dropna=False)[LAG]
-    least, most = panels.transform("min"), panels.transform("max")
+    ends = networks.groupby([*by, WHEN, "key"], dropna=False)[LAG].transform
+    panels = networks.assign(low=ends("min"), high=ends("max")).groupby(list(by), dropna=False)
+    least, most = panels["low"].transform("max"), panels["high"].transform("min")  # lags that all networks have
     cut = (ENDS * (most - least)).astype(int)
     rows = networks.assign(first=(least + cut).astype(int), last=(most - cut).astype(int))
     rows = rows[rows[LAG].between(rows["first"], rows["last"])]

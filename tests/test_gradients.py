@@ -131,6 +131,18 @@ def test_a_network_with_a_gradient_of_zero_has_no_slope_and_the_caption_says_so(
     assert "zero" not in gradient_flow.caption(frame, observations).partition("Slopes are")[2]
 
 
+def test_a_network_with_fewer_lags_than_its_mates_has_a_slope_over_those_that_all_have():
+    frame, observations = flow_frames(spectral_radius=0.9)
+    key, most = (
+        frame.loc[frame["seed"] == 5, "key"].item(),
+        observations[observations["quantity"] == "gradient/mean"]["index"].max(),
+    )
+    gradient = observations["quantity"].str.startswith("gradient/")
+    shorter = observations[~(gradient & (observations["key"] == key) & (observations["index"] > most - 5))]
+    assert "Without a slope" not in gradient_flow.caption(frame, shorter)
+    assert gradient_flow.table(frame, shorter)["slope"].notna().all()
+
+
 def test_lags_with_gradients_that_are_lost_are_marked_and_have_no_band():
     frame, observations = flow_frames(spectral_radius=0.9)
     key = frame["key"].iloc[0]
