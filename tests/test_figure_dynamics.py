@@ -96,7 +96,7 @@ def test_what_separates_fading_from_growing_is_marked():
 def test_of_many_distances_the_nearest_a_middle_one_and_the_farthest_are_shown():
     frame = diagnosed(frame_of(copy_sweep(init="gaussian", seed=[0])))
     assert sorted(set(dynamics.shown(frame)["distance"])) == [8, 23, 103]
-    assert "Drawn are 3 of the 6 distances tested." in dynamics.caption(
+    assert "Drawn are 3 of the 6 distances tested: copy memory 8, 23 and 103 steps." in dynamics.caption(
         frame, Diagnosed(frame).courses("", dynamics.COURSES)
     )
     scales = diagnosed(frame_of(copy_sweep(init="gaussian", seed=[0], input_scale=[0.1, 0.2, 0.5, 1.0])))

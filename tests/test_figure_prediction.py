@@ -151,6 +151,15 @@ def test_the_caption_tells_by_what_factor_the_horizon_differs():
     assert f"({near} of {len(known)} settings where both are known within a factor of 2) by mean field" in told
 
 
+def test_the_caption_tells_in_how_many_of_the_sequences_that_count_exponents_had_converged():
+    courses = courses_of(SETTINGS)
+    far = SETTINGS.loc[SETTINGS["distance"] == SETTINGS["distance"].max(), "key"]
+    converged = courses["metric"] == prediction.CONVERGED
+    courses = courses.assign(value=courses["value"].mask(converged, courses["key"].isin(far) * 0.25))
+    assert "had converged in 25 % of these sequences." in prediction.caption(SETTINGS, courses)
+    assert "had converged" not in prediction.caption(SETTINGS, courses[~converged])
+
+
 def test_few_settings_have_a_probability_instead_of_an_interval():
     frame = as_predicted(SETTINGS[SETTINGS["init.input_scale"] == 0.5])
     assert "(p 0.33) by mean field" in prediction.caption(frame, courses_of(frame))  # 3 settings in order: 2 of 6

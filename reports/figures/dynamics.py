@@ -179,12 +179,19 @@ def caption(frame: pd.DataFrame, courses: pd.DataFrame) -> str:
         "over the same seeds at every step; dotted: half of them or more have ended."
     )
     how = captions.protocols(blanked, [*facets, line], "line")
-    drawn, tested = (int(trials.groupby("task")["distance"].nunique().sum()) for trials in (few, frame))
-    some = [f"Drawn are {drawn} of the {tested} distances tested."] if drawn < tested else []
     found = [_finding(str(task), rows, courses, line) for task, rows in few.groupby("task")]
     rest = [*_convergence(few, courses), *filter(None, found), *captions.going_with(few, line, also)]
     account = captions.account(few, "they are in no mean", "Drawn up to their last values")
-    return " ".join([told, *some, *how, *rest, *account])
+    return " ".join([told, *_some(few, frame), *how, *rest, *account])
+
+
+def _some(few: pd.DataFrame, frame: pd.DataFrame) -> Iterator[str]:
+    """Which of the distances are drawn, where not all are."""
+    drawn, tested = (int(trials.groupby("task")["distance"].nunique().sum()) for trials in (few, frame))
+    if drawn < tested:
+        of_tasks = few.groupby("task")["distance"]
+        told = [f"{words.task(str(task))} {words.listed(words.distinct(found))}" for task, found in of_tasks]
+        yield f"Drawn are {drawn} of the {tested} distances tested: {'; '.join(told)} steps."
 
 
 def _convergence(few: pd.DataFrame, courses: pd.DataFrame) -> Iterator[str]:

@@ -8,7 +8,7 @@ inputs; right the largest Lyapunov exponent as it was measured then. A row of pa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -198,14 +198,15 @@ def caption(frame: pd.DataFrame, courses: pd.DataFrame) -> str:
     how = captions.protocols(tested, [*settings, "distance"], "setting and distance")
     found = [_finding(str(task), rows) for task, rows in points.groupby("task")]
     missing = "open points miss some of theirs"
-    return " ".join([told, *how, *_convergence(tested, courses), *found, *captions.account(frame, missing)])
+    return " ".join([told, *how, *_convergence(tested, settings, courses), *found, *captions.account(frame, missing)])
 
 
-def _convergence(tested: pd.DataFrame, courses: pd.DataFrame) -> Iterator[str]:
-    """In how many sequences the estimate of the exponent had converged before training."""
-    own = courses[courses["key"].isin(tested["key"]) & (courses["metric"] == CONVERGED) & (courses["step"] == 0)]
+def _convergence(tested: pd.DataFrame, settings: Sequence[str], courses: pd.DataFrame) -> Iterator[str]:
+    """In how many sequences the estimate of the exponent had converged before training, of those that count."""
+    last = tested.loc[tested.groupby([*settings, "seed"], dropna=False)["distance"].idxmax(), "key"]
+    own = courses[courses["key"].isin(last) & (courses["metric"] == CONVERGED) & (courses["step"] == 0)]
     if own["value"].notna().any():
-        yield f"The estimate of the exponent had converged in {100 * own['value'].mean():.0f} % of the sequences."
+        yield f"The estimate of the exponent had converged in {100 * own['value'].mean():.0f} % of these sequences."
 
 
 def _finding(task: str, points: pd.DataFrame) -> str:
