@@ -150,4 +150,4 @@ def test_a_trial_that_diverged_counts_up_to_its_last_value():
     courses = courses_of(frame, exponent=[-1, -1, math.nan])
     points = dynamics.table(frame, courses)
     assert points["counted"].eq(4).all()
-    assert "Drawn up to their last values: 4 trials that diverged." in dynamics.caption(frame, courses)
+    assert "Kept up to their last values: 4 trials that diverged." in dynamics.caption(frame, courses)

@@ -181,7 +181,9 @@ def caption(frame: pd.DataFrame, courses: pd.DataFrame) -> str:
     how = captions.protocols(blanked, [*facets, line], "line")
     found = [_finding(str(task), rows, courses, line) for task, rows in few.groupby("task")]
     rest = [*_convergence(few, courses), *filter(None, found), *captions.going_with(few, line, also)]
-    account = captions.account(few, "they are in no mean", "Drawn up to their last values")
+    where = "" if len(few) == len(frame) else ", at all distances"
+    kept, missing = f"Kept up to their last values{where}", f"Not counted{where}"
+    account = captions.account(frame, "they are in no mean", kept, missing)
     return " ".join([told, *_some(few, frame), *how, *rest, *account])
 
 
