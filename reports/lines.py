@@ -139,12 +139,17 @@ def percent_axis(ax: Axes, rows: pd.DataFrame) -> None:
 
 def legend(figure: Figure, shown: Sequence[Look], title: str) -> None:
     """Above the panels: the lines in their order."""
-    entry = max(LEGEND_ENTRY, 0.4 + LEGEND_CHARACTER * max(len(look.name) for look in shown))
-    columns = max(1, min(len(shown), round(figure.get_figwidth() / entry)))
+    columns = _columns(figure, [look.name for look in shown])
     rows = -(-len(shown) // columns)
     figure.set_figheight(figure.get_figheight() + LEGEND_ROW * (rows - 1))
     handles = [shown[place].handle for place in row_by_row(len(shown), columns)]
     figure.legend(handles=handles, title=title, ncols=columns, loc="outside upper center", **SPACING)
+
+
+def _columns(figure: Figure, names: Sequence[str]) -> int:
+    """In how many columns of a legend entries of these names fit."""
+    entry = max(LEGEND_ENTRY, 0.4 + LEGEND_CHARACTER * max(map(len, names)))
+    return max(1, min(len(names), round(figure.get_figwidth() / entry)))
 
 
 def row_by_row(count: int, columns: int) -> list[int]:
@@ -152,14 +157,16 @@ def row_by_row(count: int, columns: int) -> list[int]:
     return [place for column in range(columns) for place in range(column, count, columns)]
 
 
-def marks(figure: Figure, points: pd.DataFrame) -> None:
-    """Below the panels: what the marks of missing trials mean, where there are any."""
+def marks(figure: Figure, points: pd.DataFrame, others: Sequence[Line2D] = ()) -> None:
+    """Below the panels: what `others` mean, and the marks of missing trials, where there are any."""
     grey = {"color": style.GREY, "linestyle": "none"}
-    handles = []
+    handles = [*others]
     if ((points["missing"] > 0) & (points["counted"] > 0)).any():
         handles.append(Line2D([], [], marker="o", markerfacecolor="white", label="some trials missing", **grey))
     if (points["counted"] == 0).any():
         handles.append(Line2D([], [], marker="x", markersize=4.5, label="no result yet", **grey))
     if handles:
         figure.set_figheight(figure.get_figheight() + LEGEND_HEIGHT)
-        figure.legend(handles=handles, ncols=2, loc="outside lower center", labelcolor=style.GREY, **SPACING)
+        columns = _columns(figure, [str(handle.get_label()) for handle in handles]) if others else 2
+        figure.set_figheight(figure.get_figheight() + LEGEND_ROW * (-(-len(handles) // columns) - 1))
+        figure.legend(handles=handles, ncols=columns, loc="outside lower center", labelcolor=style.GREY, **SPACING)

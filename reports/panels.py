@@ -24,6 +24,7 @@ MOST_COLUMNS = 3
 MOST_IN_A_ROW = 5  # where the field that varies fastest fills a row
 MANY_LINES, CROWDED = 6, 1.35  # more lines than that make a panel so many times as large
 LEGEND, TITLE_LINE = 0.45, 0.16  # inches of height: a legend above all panels, a further line of a title
+BENEATH = 0.44  # inches of height: what stands below a stack of panels
 
 
 def trial_fields(frame: pd.DataFrame) -> list[str]:
@@ -119,6 +120,30 @@ def sheet(
     for ax, title in zip(axes, named, strict=False):
         ax.set_title(title, parse_math=False)
     return figure, axes[: len(named)]
+
+
+def stacked(named: Sequence[str], labels: Sequence[str], x: str, height: float) -> tuple[Figure, list[list[Axes]]]:
+    """Under each of the titles `named` empty panels above each other, one for each of `labels`, which name their y.
+
+    The stacks stand side by side, in two bands where they would not fit.
+    """
+    bands, rows = 1 if len(named) <= MOST_IN_A_ROW else 2, len(labels)
+    across = -(-len(named) // bands)
+    above = LEGEND + bands * (BENEATH + TITLE_LINE * (1 + max(title.count("\n") for title in named)))
+    figure = Figure(figsize=(style.PANEL_WIDTH * across, bands * rows * height + above), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.03, hspace=0.02, wspace=0.02)
+    grid = figure.subplots(bands * rows, across, squeeze=False).reshape(bands, rows, across)
+    stacks = [list(stack) for band in grid for stack in band.T]
+    for unused in [ax for stack in stacks[len(named) :] for ax in stack]:
+        unused.remove()
+    for place, (axes, title) in enumerate(zip(stacks, named, strict=False)):
+        first = place % across == 0
+        axes[0].set_title(title, parse_math=False)
+        axes[-1].set_xlabel(x)
+        for ax, label in zip(axes, labels, strict=True):
+            ax.set_ylabel(label if first else "")
+            ax.tick_params(labelbottom=ax is axes[-1], labelleft=first)
+    return figure, stacks[: len(named)]
 
 
 def column_count(panels: pd.DataFrame) -> int:

@@ -7,12 +7,13 @@ that crashed (`failed`), is missing: it is reported beside the result and never 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
-from scipy.stats import binomtest, spearmanr, t
+from scipy.stats import binomtest, norm, spearmanr, t
 
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RESULTS, SOLVED
 
@@ -20,6 +21,7 @@ CONFIDENCE = 0.95  # level of all intervals
 INTERVAL = "Wilson"  # name of the interval of a rate, for captions
 MEAN_INTERVAL = "Student t"  # that of a mean over seeds
 HORIZON_INTERVAL = "inverted Wilson"  # that of a horizon
+RANK_INTERVAL, LEAST_RANKED = "Bonett-Wright", 8  # that of a rank correlation, and the pairs that it takes
 HALF = 0.5  # of the seeds solve the task at its horizon
 ROUNDING = 1e-9  # what a fitted rate may be off by
 WITHIN, BELOW, ABOVE, UNKNOWN = "", "<", ">", "?"  # where a horizon lies, seen from the distances tested
@@ -190,6 +192,57 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
     if len(set(x)) < 2 or len(set(y)) < 2:
         return math.nan
     return float(spearmanr(x, y).statistic)
+
+
+def rank_interval(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """The Bonett-Wright interval of `rank_correlation` at level `CONFIDENCE`; NaN for fewer than `LEAST_RANKED` pairs.
+
+    On the scale of Fisher's z, with variance (1 + rho^2 / 2) / (n - 3). A perfect order, which lies at infinity there,
+    counts as the nearest to it: two neighbours exchanged. In 400 draws each of normal pairs with rho = 0.5, 0.8 and
+    0.95, without ties and with 30 % of one side tied at its end, it held the true value in 94 to 97 % with 15 or 30
+    pairs, 90 to 99 % with 8, 60 to 96 % with 5; percentiles of a bootstrap over pairs did no better.
+
+    Source: Bonett, Wright 2000, "Sample size requirements for estimating Pearson, Kendall and Spearman correlations".
+    """
+    rho, count = rank_correlation(x, y), len(x)
+    if count < LEAST_RANKED or math.isnan(rho):
+        return math.nan, math.nan
+    nearly = 1 - 12 / (count * (count**2 - 1))
+    z = math.atanh(min(max(rho, -nearly), nearly))
+    half = norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt((1 + math.tanh(z) ** 2 / 2) / (count - 3))
+    return min(math.tanh(z - half), rho), max(math.tanh(z + half), rho)
+
+
+def rank_probability(x: Sequence[float], y: Sequence[float]) -> float:
+    """The share of all orders of y whose rank correlation is as far from 0; NaN for `LEAST_RANKED` pairs or more."""
+    rho = rank_correlation(x, y)
+    if len(x) >= LEAST_RANKED or math.isnan(rho):
+        return math.nan
+    return float(np.mean([abs(rank_correlation(x, order)) >= abs(rho) - ROUNDING for order in permutations(y)]))
+
+
+def mean_course(trials: pd.DataFrame, courses: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The mean over trials of metrics over training (`courses`: `frame.COURSE`), for each combination in `by`.
+
+    Of trials with a result. One that has ended keeps its last value, so that all means are over the same trials; it is
+    interpolated between its points. Columns: those of `by`, `metric`; `step`, each at which a trial has a point;
+    `mean`; `low`, `high`, its `student` interval; `counted`, its trials; `training`, the share not yet ended.
+    """
+    ended = trials.loc[trials["status"].isin(RESULTS), ["key", *by]]
+    points = ended.merge(courses.dropna(subset="value"), on="key").sort_values("step", kind="stable")
+    groups = points.groupby([*by, "metric"], dropna=False)
+    rows = [(*key, *row) for key, found in groups for row in _course_of([one for _, one in found.groupby("key")])]
+    return pd.DataFrame(rows, columns=[*by, "metric", "step", "mean", "low", "high", "counted", "training"])
+
+
+def _course_of(trials: Sequence[pd.DataFrame]) -> Iterator[tuple[float, ...]]:
+    """The rows of one metric of some trials, each sorted by step."""
+    steps = np.unique(np.concatenate([one["step"] for one in trials]))
+    values = np.array([np.interp(steps, one["step"], one["value"], left=math.nan) for one in trials])
+    lasts = np.array([one["step"].iloc[-1] for one in trials])
+    for step, column in zip(steps, values.T, strict=True):
+        known = column[~np.isnan(column)]
+        yield step, known.mean(), *student(known), len(known), float((lasts >= step).mean())
 
 
 def varying(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:

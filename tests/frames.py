@@ -92,6 +92,13 @@ def scale_sweep(**axes) -> list[Trial]:
     return adding_sweep(**{"length": [10, 20, 40], "input_scale": [0.0, 0.1, 1.0], "init": "orthogonal"} | radii | axes)
 
 
+def input_sweep(**axes) -> list[Trial]:
+    """Radii and strengths of the inputs, in two tasks."""
+    scales, radii = {"input_scale": [0.1, 0.5, 2.0], "init": "gaussian"}, {"spectral_radius": [0.5, 1.0, 1.2]}
+    shown = {"task": "random_permutation", "length": [10, 20, 40], "seed": range(4)}
+    return [*copy_sweep(**scales | radii | {"seed": range(4)} | axes), *sweep(**shown | scales | radii | axes)]
+
+
 def with_lengths(frame: pd.DataFrame, lengths: Iterable[int]) -> pd.DataFrame:
     """A copy with the accuracy of each trial at other values of its dial, as if networks forgot slowly."""
     dial = frame["task.delay"].fillna(frame.get("task.length", math.nan))
@@ -110,6 +117,7 @@ def diagnosed(frame: pd.DataFrame) -> pd.DataFrame:
     finished = ~frame["status"].isin([FAILED])
     columns = {
         "diagnostics/layer_1/lyapunov": slope / 2,
+        "diagnostics/layer_1/lyapunov_converged": (1.2 - radius / 2).clip(0, 1),
         "diagnostics/layer_1/spectral_radius": radius * 1.05,
         "diagnostics/layer_1/largest_singular_value": radius * 1.7,
         "diagnostics/layer_1/departure_from_normality": 0.7 - 0.1 * radius,
@@ -136,6 +144,14 @@ def _held(input_scale):
     return 0.95 ** (10 * input_scale)
 
 
+def undiagnosed(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy in which exponents and theory of some trials are not known, nor whether exponents had converged."""
+    unknown = (frame["seed"] == 1) | (frame["init.spectral_radius"] == RADII[0])
+    names = ["diagnostics/layer_1/lyapunov", "theory/layer_1/slope"]
+    gone = frame[names].mask(unknown).assign(**{"diagnostics/layer_1/lyapunov_converged": math.nan})
+    return frame.assign(**gone).drop(columns="diagnostics/layer_1/spectral_radius")
+
+
 class Diagnosed:
     """What a store would hold beside a frame of `diagnosed`; a trial that failed has nothing."""
 
@@ -145,10 +161,10 @@ class Diagnosed:
     def courses(self, experiment: str, metrics: Collection[str]) -> pd.DataFrame:
         """Each metric goes in a straight line to its last value, from nearer to zero."""
         points = [
-            (row["key"], name, float(step), row[name] * (0.6 + 0.4 * step / row["trained_steps"]))
+            (row["key"], name, share * row.get("trained_steps", 100), row[name] * (0.6 + 0.4 * share))
             for row in self.trials
             for name in metrics
-            for step in np.linspace(0, row["trained_steps"], 12)
+            for share in np.linspace(0, 1, 12)
             if name in row
         ]
         return pd.DataFrame(points, columns=list(COURSE)).sort_values(["key", "metric", "step"], ignore_index=True)

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from frames import adding_sweep, copy_sweep, frame_of, unlucky, with_status
 
-from rnnlab.analysis import CONFIDENCE, success_rate, varying, wilson
+from rnnlab.analysis import CONFIDENCE, mean_course, student, success_rate, varying, wilson
+from rnnlab.frame import COURSE
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED
 
 Z = 1.959963984540054  # the 97.5 % point of the standard normal distribution
@@ -103,3 +104,39 @@ def test_frame_is_left_as_it_was():
 def test_varying_takes_a_missing_value_for_a_value():
     frame = pd.DataFrame({"same": [1, 1], "different": [1, 2], "off": [1.0, math.nan], "none": [math.nan, math.nan]})
     assert varying(frame, ["none", "off", "different", "same"]) == ["off", "different"]
+
+
+def test_the_course_of_a_mean_keeps_the_last_values_of_trials_that_have_ended():
+    """Worked by hand: a ends at step 2, b is first known at step 2, c still runs."""
+    trials = pd.DataFrame({"key": list("abc"), "status": [SOLVED, EXHAUSTED, RUNNING], "clip": math.nan})
+    points = [("a", 0, 1.0), ("a", 2, 3.0), ("b", 0, math.nan), ("b", 2, 1.0), ("b", 4, 5.0), ("c", 1, 9.0)]
+    courses = pd.DataFrame([(key, "loss", step, value) for key, step, value in points], columns=list(COURSE))
+    rows = mean_course(trials, courses, ["clip"])
+    assert rows["step"].tolist() == [0, 2, 4]
+    assert rows["mean"].tolist() == [1, 2, 4]
+    assert rows["counted"].tolist() == [1, 2, 2]
+    assert rows["training"].tolist() == [1, 1, 0.5]
+    assert rows["clip"].isna().all()
+    assert (rows["low"][2], rows["high"][2]) == pytest.approx(student(np.array([3.0, 5.0])))
+
+
+@pytest.mark.parametrize("case", range(5))
+def test_the_course_of_a_mean_equals_a_slow_twin(case):
+    random = np.random.Generator(np.random.Philox(case))
+    found = {key: sorted({0, *random.integers(1, 50, 4).tolist()}) for key in "abcd"}
+    values = {(key, step): random.normal() for key, steps in found.items() for step in steps}
+    courses = pd.DataFrame([(key, "m", step, value) for (key, step), value in values.items()], columns=list(COURSE))
+    trials = pd.DataFrame({"key": list("abcd"), "status": DIVERGED, "group": ["x", "x", "x", "y"]})
+    rows = mean_course(trials, courses.sample(frac=1, random_state=case), ["group"])
+
+    def at(key, step):
+        before = max(known for known in found[key] if known <= step)
+        after = min((known for known in found[key] if known >= step), default=before)
+        share = (step - before) / (after - before) if after > before else 0
+        return (1 - share) * values[key, before] + share * values[key, after]
+
+    for row in rows.to_dict("records"):
+        keys = "abc" if row["group"] == "x" else "d"
+        assert row["mean"] == pytest.approx(np.mean([at(key, row["step"]) for key in keys]))
+        assert row["training"] == np.mean([found[key][-1] >= row["step"] for key in keys])
+    assert len(rows) == len({step for key in "abc" for step in found[key]}) + len(found["d"])

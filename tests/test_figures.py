@@ -45,6 +45,12 @@ SENSORS = frame_of(sensor_sweep())
 CELLS = frame_of(architecture_sweep(seed=[0]))
 LENGTHS = with_lengths(frame_of(sweep(task="copy", delay=20, cell=["elman", "gru"], seed=range(3))), [10, 20, 40])
 FLOW = diagnosed(frame_of(flow_sweep()))
+NETWORKS = diagnosed(
+    frame_of(copy_sweep(seed=range(4), delay=[5, 20, 60], init="gaussian", spectral_radius=[0.5, 1.0]))
+)
+SCALES = {"input_scale": [0.1, 0.5, 2.0], "init": "gaussian", "spectral_radius": [0.5, 1.2]}
+SETTINGS = diagnosed(frame_of(copy_sweep(seed=range(4), delay=[5, 20, 60], **SCALES)))
+OF_NETWORKS = ("gradient_flow", "spectrum", "unrolled")
 
 MEANT_FOR = {
     "demo_copy": (COPY, ["learnability", "horizon"]),
@@ -58,14 +64,19 @@ MEANT_FOR = {
     "hidden_size": (SIZES, ["capacity", "learnability"]),
     "clipping": (CLIPS, ["endings", "learnability", "radius_clip"]),
     "sensor": (SENSORS, ["event_distance", "learnability"]),
-    "spectrum": (diagnosed(SIZES), ["spectrum", "learnability", "gradient_flow", "unrolled", "capacity"]),
-    "unrolled": (diagnosed(SIZES), ["unrolled", "learnability", "gradient_flow", "spectrum", "capacity"]),
+    "dynamics": (NETWORKS, ["dynamics", "learnability", "horizon", *OF_NETWORKS]),
+    "prediction": (SETTINGS, ["prediction", "learnability", "horizon", *OF_NETWORKS, "dynamics", "vanishing"]),
+    "spectrum": (diagnosed(SIZES), ["spectrum", "learnability", "gradient_flow", "unrolled", "capacity", "dynamics"]),
+    "unrolled": (diagnosed(SIZES), ["unrolled", "learnability", "gradient_flow", "spectrum", "capacity", "dynamics"]),
     "length_generalisation": (LENGTHS, ["generalisation", "learnability"]),
-    "gradient_flow": (FLOW, ["gradient_flow", "learnability", "horizon", "spectrum", "unrolled"]),
-    "diagnosis": (FLOW, ["gradient_flow", "spectrum", "learnability", "horizon", "unrolled"]),
+    "gradient_flow": (
+        FLOW,
+        ["gradient_flow", "learnability", "horizon", "spectrum", "unrolled", "dynamics", "prediction"],
+    ),
+    "diagnosis": (FLOW, ["gradient_flow", "spectrum", "dynamics", "learnability", "horizon", "unrolled", "prediction"]),
     "vanishing": (
         diagnosed(frame_of(scale_sweep())),
-        ["vanishing", "learnability", "horizon", "gradient_flow", "spectrum", "unrolled"],
+        ["vanishing", "learnability", "horizon", *OF_NETWORKS, "dynamics", "prediction"],
     ),
 }
 

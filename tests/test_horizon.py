@@ -17,6 +17,8 @@ from rnnlab.analysis import (
     horizon,
     mean_metric,
     rank_correlation,
+    rank_interval,
+    rank_probability,
     student,
     success_rate,
     wilson,
@@ -194,3 +196,37 @@ def test_rank_correlation_of_what_does_not_vary_is_not_a_number():
     assert rank_correlation([1, 2, 3], [1, 5, math.inf]) == pytest.approx(1)
     assert rank_correlation([1, 2, 3], [3, 2, 0]) == pytest.approx(-1)
     assert math.isnan(rank_correlation([1, 2, 3], [1, 1, 1]))
+
+
+def test_the_interval_of_a_rank_correlation_is_that_of_another_implementation():
+    """ci.spear of the R package statpsych, with the data of its manual."""
+    y = [21, 4, 9, 12, 35, 18, 10, 22, 24, 1, 6, 8, 13, 16, 19]
+    x = [67, 28, 30, 28, 52, 40, 25, 37, 44, 10, 14, 20, 28, 40, 51]
+    assert rank_correlation(x, y) == pytest.approx(0.8699639, abs=1e-7)
+    assert rank_interval(x, y) == pytest.approx((0.5840951, 0.9638297), abs=1e-6)
+    assert rank_interval(x, [-value for value in y]) == pytest.approx((-0.9638297, -0.5840951), abs=1e-6)
+
+
+def test_a_perfect_order_leaves_doubt_and_few_pairs_have_no_interval():
+    low, high = rank_interval(range(8), range(8))
+    assert 0.8 < low < high == 1
+    assert rank_interval(range(8), range(8, 0, -1)) == (-high, -low)
+    assert all(math.isnan(end) for end in rank_interval(range(7), range(7)))
+    assert all(math.isnan(end) for end in rank_interval(range(9), [1] * 9))
+
+
+def test_the_interval_of_a_rank_correlation_holds_as_often_as_it_says():
+    """Normal pairs with Pearson's rho 0.8, whose Spearman's is 6 / pi arcsin(0.4)."""
+    held, draws, true = 0, 400, 6 / math.pi * math.asin(0.4)
+    for draw in range(draws):
+        x, noise = generator(draw, "test.ranks").standard_normal((2, 15))
+        low, high = rank_interval(x, 0.8 * x + 0.6 * noise)
+        held += low <= true <= high
+    assert 0.93 <= held / draws <= 0.98
+
+
+def test_the_probability_of_an_order_counts_all_orders():
+    assert rank_probability([1, 2, 3], [4, 5, 9]) == pytest.approx(2 / 6)
+    assert rank_probability([1, 2, 3, 4], [2, 1, 3, math.inf]) == pytest.approx(8 / 24)
+    assert math.isnan(rank_probability(range(8), range(8)))
+    assert math.isnan(rank_probability([1, 2, 3], [1, 1, 1]))

@@ -24,9 +24,11 @@ from frames import (
     flow_sweep,
     frame_of,
     given,
+    input_sweep,
     scale_sweep,
     sensor_sweep,
     truncation_sweep,
+    undiagnosed,
     unlucky,
     with_lengths,
     with_status,
@@ -71,6 +73,10 @@ GRIDS = {
     "matrices and states": diagnosed(unlucky(frame_of([*copy_sweep(seed=range(3)), *adding_sweep(seed=range(3))]))),
     "matrices and states of one network": diagnosed(frame_of(copy_sweep(delay=5, spectral_radius=1.0, seed=0))),
     "matrices and states before training": diagnosed(with_status(frame_of(copy_sweep(delay=5, seed=[0])), RUNNING)),
+    "networks over training": diagnosed(unlucky(frame_of(copy_sweep(init="gaussian")))),
+    "networks of unknown dynamics": undiagnosed(diagnosed(ended_badly(frame_of(copy_sweep(seed=range(3)))))),
+    "inputs of different strength": diagnosed(unlucky(frame_of(input_sweep()))),
+    "cells over training": diagnosed(ended_badly(frame_of(architecture_sweep()))),
 }
 
 

@@ -61,8 +61,8 @@ def draw(frame: pd.DataFrame) -> Figure:
             radii = distances.Axis(of_task[lines.RADIUS], lines=len(looks))
             tested = distances.Axis(of_task["distance"], lines=1)
             radii.apply(ax, rows[lines.RADIUS])
-            _frame(ax, tested, of_task["distance"])
-            for rank, drawn in _placed(rows, tested).groupby(lines.ranks(rows[line], found)):
+            framed(ax, tested, of_task["distance"])
+            for rank, drawn in placed(rows, tested).groupby(lines.ranks(rows[line], found)):
                 places = radii.place(drawn[lines.RADIUS], rank)
                 lines.draw(ax, drawn.assign(x=places), looks[rank], nothing_at=tested.beyond(OUTSIDE)[0])
         if len(looks) > 1:
@@ -71,7 +71,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _placed(rows: pd.DataFrame, tested: distances.Axis) -> pd.DataFrame:
+def placed(rows: pd.DataFrame, tested: distances.Axis) -> pd.DataFrame:
     """Where horizons and their intervals stand: those outside the distances tested a little beyond these."""
     below, above = tested.beyond(OUTSIDE)
     least, most = tested.beyond(LIMIT)
@@ -80,7 +80,7 @@ def _placed(rows: pd.DataFrame, tested: distances.Axis) -> pd.DataFrame:
     return rows.assign(y=rows["horizon"].fillna(outside), low=low, high=high)
 
 
-def _frame(ax: Axes, tested: distances.Axis, values: pd.Series) -> None:
+def framed(ax: Axes, tested: distances.Axis, values: pd.Series) -> None:
     """The axis of horizons, with what lies outside the distances tested in grey."""
     tested.apply_upright(ax, values)
     limits = tested.beyond(LIMIT)
