@@ -336,8 +336,8 @@ FILES = {  # content of an experiment file -> the one line; {file} stands for it
     # keys
     f"{SWEEP}trian: {{optimizer: adam}}": "trian={{'optimizer': 'adam'}}: unknown key; did you mean train? allowed: "
     "defaults, task, model, cell, init, train, seed, store, engine, eval, diagnostics, hydra",
-    f"{SWEEP}1: 2": "1=2: unknown key; allowed: defaults, task, model, cell, init, train, seed, store, engine, eval, diagnostics, "
-    "hydra",
+    f"{SWEEP}1: 2": "1=2: unknown key; allowed: defaults, task, model, cell, init, train, seed, store, engine, eval, "
+    "diagnostics, hydra",
     f"{SWEEP}train: {{max_stps: 3}}": "train.max_stps=3: unknown key; did you mean train.max_steps? allowed: "
     + TRAIN_KEYS,
     f"{SWEEP}engine: {{wrkers: 3}}": "engine.wrkers=3: unknown key; did you mean engine.workers? allowed: "
