@@ -157,8 +157,10 @@ def _signs(figure: Figure, means: pd.DataFrame) -> None:
     signs = [("radius 1, exponent 0", {"linewidth": 1, "linestyle": DASHED})]
     if (means["training"] <= HALF).any():
         signs.append(("half of the seeds or more have ended", {"linestyle": DOTTED}))
-    shares = means.loc[means["metric"] == CONVERGED, "mean"]
-    if shares.empty or (shares < HALF).any():
+    judged = means[means["metric"] == CONVERGED]
+    exponents = means[means["metric"] == LYAPUNOV]
+    lines_of, known = (set(zip(of["panel"], of["rank"], strict=True)) for of in (exponents, judged))
+    if lines_of - known or (judged["mean"] < HALF).any():
         signs.append(("exponent not converged", {"marker": "o", "markerfacecolor": "white", "markersize": 4}))
     handles = [Line2D([], [], color=style.GREY, label=name, **looks) for name, looks in signs]
     figure.set_figheight(figure.get_figheight() + lines.LEGEND_HEIGHT)
@@ -199,10 +201,12 @@ def _some(few: pd.DataFrame, frame: pd.DataFrame) -> Iterator[str]:
 def _convergence(few: pd.DataFrame, courses: pd.DataFrame) -> Iterator[str]:
     """In how many sequences the estimate of the exponent had converged."""
     own = courses[courses["key"].isin(few["key"]) & (courses["metric"] == CONVERGED)]["value"].dropna()
-    share = f"in {100 * own.mean():.0f} % of the sequences" if len(own) else "in no sequence, as far as is known"
+    share = f"in {100 * own.mean():.0f} % of the sequences that are long enough to tell"
+    share = share if len(own) else "in no sequence, as far as is known"
     yield (
         f"The estimate of the exponent had converged {share}, over all points of all trials; open markers: in fewer "
-        "than half of those at this point, where it is a mean over what happened rather than a limit."
+        "than half of those at this point, or in none that could tell, where it is a mean over what happened rather "
+        "than a limit."
     )
 
 
