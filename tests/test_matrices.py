@@ -8,7 +8,7 @@ import torch
 from builders import normal
 from scipy.linalg import schur
 
-from rnnlab.diagnostics.matrices import MatrixSpectrum, spectrum
+from rnnlab.diagnostics.matrices import MatrixSpectrum, largest_singular_values, spectrum
 from rnnlab.inits import spectral_radius
 
 SIZES = pytest.mark.parametrize("hidden", [1, 2, 5, 33])
@@ -32,6 +32,18 @@ def test_all_numbers_are_those_of_numpy(hidden):
         assert found.relative_departure[model].item() == pytest.approx(departure / size, abs=1e-7)
         assert found.largest_singular_value[model].item() == pytest.approx(np.linalg.norm(matrix, 2))
     torch.testing.assert_close(found.spectral_radius, spectral_radius(matrices), rtol=0, atol=0)
+
+
+@SIZES
+@pytest.mark.parametrize("scale", [1.0, 1e-200, 1e200])
+def test_the_largest_singular_value_alone_is_that_of_the_spectrum(hidden, scale):
+    matrices = scale * normal("matrices", 3, hidden, hidden)
+    expected = torch.stack([torch.linalg.svdvals(matrix)[0] for matrix in matrices])
+    torch.testing.assert_close(largest_singular_values(matrices), expected, rtol=1e-12, atol=0)
+    matrices[1, 0, 0] = math.nan
+    found = largest_singular_values(matrices)
+    assert found.isnan().tolist() == [False, True, False]
+    assert largest_singular_values(torch.zeros(2, hidden, hidden)).tolist() == [0, 0]
 
 
 def test_eigenvalues_are_in_order_and_satisfy_their_equation():
