@@ -78,7 +78,7 @@ def diagnosed_bytes(trial: Trial, diagnostics: DiagnosticsSettings) -> int:
     points = due * (1 + WATCHED_METRICS * layers) + 2 * WHOLE_METRICS * layers
     numbers = layers * (GRADIENT_NUMBERS * steps + MATRIX_NUMBERS * hidden)
     numbers += 2 * hidden * layers if diagnostics.capacity else 0
-    shown = task.input_size + hidden * layers + (1 + task.output_size) * len(range(steps)[task.scored]) / steps
+    shown = 2 * (task.input_size + hidden * layers) + (1 + task.output_size) * len(range(steps)[task.scored]) / steps
     numbers += int(steps * shown) if diagnostics.states else 0
     return POINT_BYTES * points + 2 * (FILE_BYTES + NUMBER_BYTES * numbers)
 

@@ -136,6 +136,7 @@ def test_evaluating_in_groups_bounds_the_memory(monkeypatch):
     assert said == pytest.approx(peak_of(lambda: Stack(trials).evaluate(range(16))), rel=0.15, abs=4096)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["both", "none"])
 @pytest.mark.parametrize(
     ("fields", "lengths", "watched"),

@@ -118,6 +118,7 @@ def test_a_sweep_gives_the_same_in_every_kind_of_store(store, remote, monkeypatc
     assert len(Reader(place_of(remote)).trials()) == 4
 
 
+@pytest.mark.slow
 def test_evaluations_that_are_made_up_are_the_same_in_every_kind_of_store(store, remote, monkeypatch, capsys):
     for words in ([f"store.path={store}"], words_of(remote)):
         assert command_line(monkeypatch, *SWEEP, *words) == 0
@@ -178,6 +179,7 @@ def test_a_database_that_goes_away_is_reported_in_one_line_and_soon(tmp_path):
     assert seconds < 20
 
 
+@pytest.mark.slow
 def test_a_server_on_a_database_works_and_when_it_goes_away_that_is_reported_in_one_line_and_soon(postgres, tmp_path):
     with servers.started_server(place_of(postgres)) as (uri, process):
         settings = StoreSettings(kind=SERVER, uri=uri, folder=str(tmp_path / "state"))
