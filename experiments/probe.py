@@ -34,6 +34,7 @@ from rnnlab import config, engine, overrides
 from rnnlab.checkpoints import replace_synced
 from rnnlab.collector import run_name
 from rnnlab.diagnostics.probe import probe
+from rnnlab.diagnostics.trajectory import doubled
 from rnnlab.draws import held_out
 from rnnlab.memory import width_of_step
 from rnnlab.model import initial
@@ -153,8 +154,7 @@ def findings(request: Request) -> dict[str, Any]:
     """All numbers of a probe, as plain values: what `out` holds."""
     trials, weights, which = networks_of(request)
     parameters = {name: torch.stack([one[name] for one in weights]).double() for name in weights[0]}
-    batch = held_out(trials[0].task, [trial.seed for trial in trials], request.sequences)
-    batch = batch._replace(inputs=_doubled(batch.inputs), targets=_doubled(batch.targets))
+    batch = doubled(held_out(trials[0].task, [trial.seed for trial in trials], request.sequences))
     return {
         "networks": [run_name(trial) for trial in trials],
         "which": which,
@@ -172,11 +172,6 @@ def _refuse_too_large(trial: Trial, networks: int, sequences: int) -> None:
             f"networks={networks} sequences={sequences}: would take about {needed / 1e9:.2g} GB of the "
             f"{free / 1e9:.2g} GB that are free; must be fewer"
         )
-
-
-def _doubled(values: Tensor) -> Tensor:
-    """Real values in float64; symbols as they are."""
-    return values.double() if values.is_floating_point() else values
 
 
 def main() -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
+DEATHS_ALONE = 2  # of its worker, until a trial is to blame: the first may be an accident, such as a killed process
 DONE = b'{"done": true}\n'  # ends the file of a trial that has ended
 
 
@@ -84,6 +86,23 @@ class Claims:
         """Give up all claims."""
         for key in list(self.held):
             self.release(key)
+
+
+def died_alone(attempts: Sequence[Attempt]) -> bool:
+    """Whether a worker died that had the trial alone."""
+    return any(one.width == 1 and not one.error for one in attempts)
+
+
+def narrower(attempts: Sequence[Attempt]) -> int:
+    """The width of the next stack for a trial, half of the last one."""
+    return math.ceil(attempts[-1].width / 2)
+
+
+def blame(attempts: Sequence[Attempt]) -> Attempt | None:
+    """The attempt that shows that a trial is to blame: an error alone, or its worker's deaths alone."""
+    alone = [attempt for attempt in attempts if attempt.width == 1]
+    raised = [attempt for attempt in alone if attempt.error]
+    return raised[-1] if raised else alone[-1] if len(alone) >= DEATHS_ALONE else None
 
 
 def _line(attempt: Attempt) -> bytes:

@@ -74,7 +74,8 @@ def diagnosed_bytes(trial: Trial, diagnostics: DiagnosticsSettings) -> int:
         return 0
     layers, hidden, steps, task = len(all_parts(trial)), trial.model.hidden_size, trial.task.length, trial.task
     evaluations = range(0, trial.train.max_steps, trial.train.eval_every)
-    due = 1 + sum(Watch(diagnostics).due(trial, step) for step in evaluations)
+    watch = Watch(diagnostics)
+    due = 1 + sum(watch.due(trial, step) for step in evaluations)
     points = due * (1 + WATCHED_METRICS * layers) + 2 * WHOLE_METRICS * layers
     numbers = layers * (GRADIENT_NUMBERS * steps + MATRIX_NUMBERS * hidden)
     numbers += 2 * hidden * layers if diagnostics.capacity else 0

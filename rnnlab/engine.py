@@ -24,7 +24,7 @@ from rnnlab.lengths import refusals
 from rnnlab.make_up import Lacking, lacking, make_up
 from rnnlab.processes import LAUNCHERS, Interrupts
 from rnnlab.progress import DISPLAYS, Display, print_table, tell
-from rnnlab.record import FAILED
+from rnnlab.record import FAILED, UPDATE_RATIO
 from rnnlab.recovery import abandoned, live, recover, tidy
 from rnnlab.refusal import BadInput, show
 from rnnlab.spec import param
@@ -232,7 +232,7 @@ class _Launch:
         before = [*start.run_ids.values(), *(row["run_id"] for row in start.ends.values())]
         if self.diagnostics.every is None or not before:
             return []
-        has = Reader(self.place).metrics([watch.UPDATE_RATIO])
+        has = Reader(self.place).metrics([UPDATE_RATIO])
         without = sum(not has.get(run_id) for run_id in before)
         told = f"diagnostics: {without} finished before without them; engine.mode=force trains all again"
         return [told] if without else []

@@ -15,6 +15,7 @@ RESULTS = (SOLVED, EXHAUSTED, DIVERGED)  # a trial that ended so is finished
 STATUSES = (RUNNING, *RESULTS, FAILED)
 AT_LENGTH = "at_length/"  # begins the names of metrics of the final weights at other values of the task's dial
 DIAGNOSED = ("diagnostics/", "theory/")  # begin the names of metrics that diagnostics find
+UPDATE_RATIO = "diagnostics/update_ratio"  # a metric of every network that was diagnosed after a step of training
 AT_THE_END = ("solved", "trained_steps", "steps_to_solve", "first_passage")  # metrics of the last record alone
 
 

@@ -22,7 +22,7 @@ from rnnlab.bptt import gradients
 from rnnlab.draws import Stream, dropout_factors, held_out, training_batch
 from rnnlab.model import Layout, forward, initial, shapes
 from rnnlab.optim import OPTIMIZERS, clip_, rates, scheduled
-from rnnlab.record import DIVERGED, EXHAUSTED, RUNNING, Checkpoint, Observation, Record
+from rnnlab.record import DIVERGED, EXHAUSTED, RUNNING, UPDATE_RATIO, Checkpoint, Observation, Record
 from rnnlab.slot import COURSE, Slot
 from rnnlab.tasks import Task, at_steps
 from rnnlab.trial import Trial, shape_key
@@ -224,7 +224,7 @@ class Stack:
         ended = [records[i].ended for i in due]
         found = watch.observe([slots[i].trial for i in due], parameters, [records[i].step for i in due], ended)
         for i, one in zip(due, found, strict=True):
-            ratio = {"diagnostics/update_ratio": moved[i]} if math.isfinite(moved[i]) else {}
+            ratio = {UPDATE_RATIO: moved[i]} if math.isfinite(moved[i]) else {}
             metrics = {**records[i].metrics, **one.metrics, **ratio}
             records[i] = replace(records[i], metrics=metrics, observed=one.details or {})
         return records

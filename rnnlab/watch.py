@@ -23,7 +23,6 @@ from rnnlab.spec import name_of, param
 from rnnlab.trial import Trial
 
 AUTO = "auto"
-UPDATE_RATIO = "diagnostics/update_ratio"  # a metric of every network that was diagnosed after a step of training
 BETWEEN = 10  # points between the beginning and the end of a budget, where they are chosen here
 # At most so many numbers (models x time x sequences x what a step is fed with) at once: a worker is to need no more
 # memory for them than for training

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import math
 import resource
 import signal
 import sys
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from rnnlab import provenance
 from rnnlab.checkpoints import Checkpoints, Unusable
-from rnnlab.claims import Attempt, Claims
+from rnnlab.claims import DEATHS_ALONE, Attempt, Claims, blame, died_alone, narrower
 from rnnlab.cost import stack_width
 from rnnlab.folder import Folder, Work, worker_lock
 from rnnlab.lengths import attempt
@@ -38,7 +37,6 @@ from rnnlab.watch import DiagnosticsSettings, Watch
 KILOBYTE = 1024 if sys.platform != "darwin" else 1  # in which the system counts memory
 DIED = "its worker process died; the next launch tries it again"  # why a trial is not evaluated at other lengths
 DIED_BEFORE = "its worker process died with it alone"  # why a trial is not diagnosed
-DEATHS_ALONE = 2  # of its worker, until a trial is to blame: the first may be an accident, such as a killed process
 
 
 def main(root: str) -> None:
@@ -174,7 +172,7 @@ class _Worker:
         settings = DiagnosticsSettings(**self.plan.diagnostics)
         if settings.every is None:
             return None
-        risky = [key for key in self.claims.held if _died_alone(self.claims.attempts[key])]
+        risky = [key for key in self.claims.held if died_alone(self.claims.attempts[key])]
         if risky:
             with _disk_errors():
                 self.spool.note_undiagnosed({DIED_BEFORE: len(risky)})
@@ -194,7 +192,7 @@ class _Worker:
         not evaluated again.
         """
         ended = [record for record in records if record.status in (SOLVED, EXHAUSTED)] if self.plan.lengths else []
-        risky = {record.key for record in ended if _died_alone(self.claims.attempts[record.key])}
+        risky = {record.key for record in ended if died_alone(self.claims.attempts[record.key])}
         ended = [record for record in ended if record.key not in risky]
         failed = Counter({(value, DIED): len(risky) for value in self.plan.lengths if risky})
         more: dict[str, dict[str, float]] = {}
@@ -299,23 +297,6 @@ def _disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise _DiskError from error
-
-
-def _died_alone(attempts: Sequence[Attempt]) -> bool:
-    """Whether a worker died that had this trial alone."""
-    return any(one.width == 1 and not one.error for one in attempts)
-
-
-def narrower(attempts: Sequence[Attempt]) -> int:
-    """The width of the next stack for a trial, half of the last one."""
-    return math.ceil(attempts[-1].width / 2)
-
-
-def blame(attempts: Sequence[Attempt]) -> Attempt | None:
-    """The attempt that shows that a trial is to blame: an error alone, or its worker's deaths alone."""
-    alone = [attempt for attempt in attempts if attempt.width == 1]
-    raised = [attempt for attempt in alone if attempt.error]
-    return raised[-1] if raised else alone[-1] if len(alone) >= DEATHS_ALONE else None
 
 
 def last_line(log: Path) -> str:

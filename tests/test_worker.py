@@ -8,7 +8,7 @@ from builders import trial
 from folders import work
 
 from rnnlab import worker
-from rnnlab.claims import Attempt
+from rnnlab.claims import Attempt, blame, narrower
 from rnnlab.spool import SpoolReader
 
 SMALL = {"max_steps": 6, "eval_every": 3, "eval_size": 8, "batch_size": 4, "hidden_size": 8}
@@ -27,8 +27,8 @@ SMALL = {"max_steps": 6, "eval_every": 3, "eval_size": 8, "batch_size": 4, "hidd
     ],
 )
 def test_stacks_halve_until_the_culprit_stands_alone(attempts, width, to_blame):
-    assert worker.narrower(attempts) == width
-    assert (worker.blame(attempts) is not None) == to_blame
+    assert narrower(attempts) == width
+    assert (blame(attempts) is not None) == to_blame
 
 
 @pytest.mark.parametrize("ending", ["gone", "stop"])

@@ -19,10 +19,9 @@ from rnnlab.diagnostics.capacity import memory_capacity
 from rnnlab.diagnostics.flow import ByLag, Flow, by_lag, gradient_flow, relative_by_lag
 from rnnlab.diagnostics.lyapunov import lyapunov_spectrum
 from rnnlab.diagnostics.matrices import largest_singular_values, spectrum
-from rnnlab.diagnostics.prediction import outside_theory, predictions
-from rnnlab.diagnostics.probe import layer_name
+from rnnlab.diagnostics.prediction import outside_theory, predictions, told
 from rnnlab.diagnostics.shown import Quantities, shown, table
-from rnnlab.diagnostics.trajectory import Trajectory, trajectories
+from rnnlab.diagnostics.trajectory import Trajectory, doubled, trajectories
 from rnnlab.record import Observation
 from rnnlab.tasks import Batch
 from rnnlab.trial import Trial
@@ -40,7 +39,7 @@ def observe(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> lis
     """What changes in the course of training and costs little; arguments as for `trajectories`. Raises `BadInput`."""
     with torch.no_grad():
         paths, _ = trajectories(trial, parameters, batch)
-        columns = [_course(path, lengths_of(path, batch)) | _stretch(path) for path in paths]
+        columns = [_course(path, path.lengths_in(batch)) | _stretch(path) for path in paths]
     return [Observation(one) for one in _metrics("diagnostics", paths, columns)]
 
 
@@ -53,16 +52,16 @@ def observe_whole(
     Raises `BadInput` for a cell without a state of fixed size.
     """
     parameters = {name: values.double() for name, values in parameters.items()}
-    batch = batch._replace(inputs=_doubled(batch.inputs), targets=_doubled(batch.targets))
+    batch = doubled(batch)
     flows = gradient_flow(trial, parameters, batch)
     paths = [flow.path for flow in flows]
     details: list[dict[str, Quantities]] = [{} for _ in range(len(paths[0].weights.bias))]
     columns = []
     for flow in flows:
         found, kept = _whole(flow, capacity)
-        columns.append(_course(flow.path, lengths_of(flow.path, batch)) | found)
+        columns.append(_course(flow.path, flow.path.lengths_in(batch)) | found)
         for own, quantities in zip(details, kept, strict=True):
-            own[layer_name(flow.path)] = quantities
+            own[flow.path.name] = quantities
     if states:
         for own, seen in zip(details, shown(trial, parameters, batch), strict=True):
             for layer, quantities in seen.items():
@@ -77,18 +76,11 @@ def theory(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> list
     """What mean-field theory predicts of M networks as they were drawn; nothing of cells that it is not for."""
     with torch.no_grad():
         paths, _ = trajectories(trial, parameters, batch)
-    names = ("gain", "input_variance", "variance", "chi", "slope", "e_fold")
-    columns = []
+    columns: list[Columns] = []
     for path in paths:
-        found = [] if outside_theory(path) else predictions(path, lengths_of(path, batch))
-        told = {name: torch.tensor([getattr(one, name) for one in found]) for name in names if found}
-        columns.append(told | ({"reach": torch.tensor([one.reach() for one in found])} if found else {}))
+        found = [] if outside_theory(path) else [told(one) for one in predictions(path, path.lengths_in(batch))]
+        columns.append({name: torch.tensor([one[name] for one in found]) for name in (found[0] if found else ())})
     return _metrics("theory", paths, columns)
-
-
-def lengths_of(path: Trajectory, batch: Batch) -> Tensor | None:
-    """Those of the batch, but not in a decoder: the lengths of the source say nothing of what it writes."""
-    return None if path.begin else batch.lengths
 
 
 def _course(path: Trajectory, lengths: Tensor | None) -> Columns:
@@ -141,8 +133,8 @@ def _whole(flow: Flow, capacity: bool) -> tuple[Columns, list[Quantities]]:
         if lags:
             by_name = {**norms._asdict(), "log_norm": logs}  # the latter not relative: layers can be compared
             tables[model] |= {f"gradient/{name}": table(lags, of[model, lags]) for name, of in by_name.items()}
-    if (recurrent := _recurrent(flow.path)) is not None:
-        matrix = spectrum(recurrent)
+    if flow.path.recurrent is not None:
+        matrix = spectrum(flow.path.recurrent)
         names = ("spectral_radius", "largest_singular_value", "relative_departure")
         columns |= dict(zip(MATRIX, (getattr(matrix, name) for name in names), strict=True))
         _add(tables, "eigenvalue/real", matrix.eigenvalues.real)
@@ -162,18 +154,9 @@ def _shares(norms: ByLag) -> Columns:
     return {f"gradient_{name}": getattr(norms, name).sum(1) / everything for name in ("zero", "broken")}
 
 
-def _recurrent(path: Trajectory) -> Tensor | None:
-    """(M, H, H) W_hh where it is one square matrix."""
-    recurrent = path.weights.recurrent
-    if recurrent is None or recurrent.shape[1] != recurrent.shape[2]:
-        return None
-    return recurrent[:, : path.hidden, : path.hidden]
-
-
 def _stretch(path: Trajectory) -> Columns:
     """(M,) by how much W_hh can stretch a state in a step, where it is one square matrix."""
-    recurrent = _recurrent(path)
-    return {} if recurrent is None else {MATRIX[1]: largest_singular_values(recurrent)}
+    return {} if path.recurrent is None else {MATRIX[1]: largest_singular_values(path.recurrent)}
 
 
 def _metrics(group: str, paths: Sequence[Trajectory], columns: Sequence[Columns]) -> list[dict[str, float]]:
@@ -183,9 +166,5 @@ def _metrics(group: str, paths: Sequence[Trajectory], columns: Sequence[Columns]
         for name, values in of_layer.items():
             for own, value in zip(found, values.tolist(), strict=True):
                 if math.isfinite(value):
-                    own[f"{group}/{layer_name(path).replace(' ', '_')}/{name}"] = value
+                    own[f"{group}/{path.name.replace(' ', '_')}/{name}"] = value
     return found
-
-
-def _doubled(values: Tensor) -> Tensor:
-    return values.double() if values.is_floating_point() else values

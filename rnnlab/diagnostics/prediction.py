@@ -41,6 +41,12 @@ def predictions(path: Trajectory, lengths: Tensor | None = None) -> list[MeanFie
     return [_of(gain, variance) for gain, variance in zip(gains.tolist(), variances.tolist(), strict=True)]
 
 
+def told(found: MeanField) -> dict[str, float]:
+    """All numbers of a prediction, by name."""
+    names = ("gain", "input_variance", "variance", "chi", "slope", "e_fold")
+    return {**{name: getattr(found, name) for name in names}, "reach": found.reach()}
+
+
 def _of(gain: float, variance: float) -> MeanField:
     try:
         return mean_field(gain, variance)

@@ -17,13 +17,12 @@ from rnnlab.diagnostics.capacity import memory_capacity
 from rnnlab.diagnostics.flow import Flow, gradient_flow, relative_by_lag
 from rnnlab.diagnostics.lyapunov import lyapunov_spectrum
 from rnnlab.diagnostics.matrices import spectrum
-from rnnlab.diagnostics.prediction import outside_theory, predictions
+from rnnlab.diagnostics.prediction import outside_theory, predictions, told
 from rnnlab.diagnostics.trajectory import Trajectory
-from rnnlab.model import ENCODER
 from rnnlab.tasks import Batch
 from rnnlab.trial import Trial
 
-EXPONENTS, OF_SEQUENCES = 4, 4  # leading Lyapunov exponents, and the sequences along which they are taken
+EXPONENTS, OF_SEQUENCES = 4, 5  # leading Lyapunov exponents, and the sequences of whose values medians are taken
 
 
 def probe(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> list[dict[str, Any]]:
@@ -33,25 +32,18 @@ def probe(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -> list[
     `matrix`, of W_hh; `activity`; `lyapunov`, leading exponents, medians over sequences; `memory_capacity`; `theory`.
     """
     flows = gradient_flow(trial, parameters, batch)
-    return [_layer(flow, batch.lengths) for flow in flows]
-
-
-def layer_name(path: Trajectory) -> str:
-    """`layer 1`, `layer 2 backward`, `encoder layer 1`."""
-    encoder = "encoder " if path.part.prefix.startswith(ENCODER) else ""
-    return f"{encoder}layer {path.part.level + 1}{' backward' if path.part.backward else ''}"
+    return [_layer(flow, flow.path.lengths_in(batch)) for flow in flows]
 
 
 def _layer(flow: Flow, lengths: Tensor | None) -> dict[str, Any]:
     path = flow.path
-    lengths = None if path.begin else lengths  # those of the source say nothing of what a decoder writes
     activity = {
         "saturation": saturation(path, lengths=lengths),
         "dead_units": dead_units(path, lengths=lengths),
         "participation_ratio": participation_ratio(path, lengths=lengths),
     }
     return {
-        "name": layer_name(path),
+        "name": path.name,
         "gradient": _gradient(flow),
         "matrix": _matrix(path),
         "activity": {name: plain(values) for name, values in activity.items()},
@@ -71,10 +63,9 @@ def _gradient(flow: Flow) -> dict[str, Any]:
 
 def _matrix(path: Trajectory) -> dict[str, Any]:
     """Of W_hh where it is one square matrix."""
-    recurrent = path.weights.recurrent
-    if recurrent is None or recurrent.shape[1] != recurrent.shape[2]:
+    if path.recurrent is None:
         return {"reason": "the cell has no single square W_hh"}
-    found = spectrum(recurrent[:, : path.hidden, : path.hidden])
+    found = spectrum(path.recurrent)
     numbers = {name: plain(values) for name, values in found._asdict().items() if name != "eigenvalues"}
     pairs = torch.view_as_real(found.eigenvalues.to(torch.complex128))
     return numbers | {"eigenvalues": plain(pairs)}
@@ -97,10 +88,8 @@ def _lyapunov(path: Trajectory, lengths: Tensor | None) -> dict[str, Any]:
 def _theory(path: Trajectory, lengths: Tensor | None) -> dict[str, Any]:
     if reason := outside_theory(path):
         return {"reason": reason}
-    names = ("gain", "input_variance", "variance", "chi", "slope", "e_fold")
-    found = predictions(path, lengths)
-    told = {name: [_finite(getattr(one, name)) for one in found] for name in names}
-    return told | {"reach": [_finite(one.reach()) for one in found]}
+    found = [told(one) for one in predictions(path, lengths)]
+    return {name: [_finite(one[name]) for one in found] for name in found[0]}
 
 
 def plain(values: Tensor) -> Any:

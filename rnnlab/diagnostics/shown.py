@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnlab.diagnostics.probe import layer_name
 from rnnlab.diagnostics.trajectory import Trajectory, trajectories
 from rnnlab.model import turned
 from rnnlab.tasks import Batch
@@ -75,7 +74,7 @@ def _add_states(
         ran = turned(path.outputs(), given.lengths) if path.part.backward else path.outputs()
         steps = range(path.begin, path.begin + ran.shape[1])
         for model in models:
-            found[model].setdefault(layer_name(path), {})[quantity] = table(steps, ran[model, :, 0, : path.hidden])
+            found[model].setdefault(path.name, {})[quantity] = table(steps, ran[model, :, 0, : path.hidden])
 
 
 def _first(batch: Batch) -> Batch:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells import Cell, State, Weights
-from rnnlab.model import ALL, Part, States, at_rest, directions, embed, parts, prepared, read_out, turned
+from rnnlab.model import ALL, ENCODER, Part, States, at_rest, directions, embed, parts, prepared, read_out, turned
 from rnnlab.refusal import BadInput
 from rnnlab.spec import name_of
 from rnnlab.tasks import MANY_TO_ONE, SEQUENCE_TO_SEQUENCE, Batch
@@ -52,6 +52,24 @@ class Trajectory:
         """(n H,) the places in a joined state that are no padding."""
         width = self.states[0].shape[-1]
         return torch.arange(width).unflatten(0, (self.cell.states, -1))[:, : self.hidden].flatten()
+
+    @property
+    def name(self) -> str:
+        """`layer 1`, `layer 2 backward`, `encoder layer 1`."""
+        encoder = "encoder " if self.part.prefix.startswith(ENCODER) else ""
+        return f"{encoder}layer {self.part.level + 1}{' backward' if self.part.backward else ''}"
+
+    @property
+    def recurrent(self) -> Tensor | None:
+        """(M, H, H) W_hh without padding, where the cell has one that is square."""
+        recurrent = self.weights.recurrent
+        if recurrent is None or recurrent.shape[1] != recurrent.shape[2]:
+            return None
+        return recurrent[:, : self.hidden, : self.hidden]
+
+    def lengths_in(self, batch: Batch) -> Tensor | None:
+        """(M, B) those of the batch; None in a decoder: the lengths of a source say nothing of what it writes."""
+        return None if self.begin else batch.lengths
 
     def steps(self, lengths: Tensor | None = None) -> Tensor:
         """(M, B) the steps of each sequence: `lengths` where given, else those in which its state moves."""
@@ -100,6 +118,15 @@ def trajectories(trial: Trial, parameters: Mapping[str, Tensor], batch: Batch) -
         inputs, scored, lengths = inputs[:, begin:], slice(scored.start - begin, scored.stop - begin), None
     paths, values = _run(trial, parameters, inputs, lengths, start, begin=begin, keep=scored)
     return found + paths, read_out(trial, parameters, values)
+
+
+def doubled(batch: Batch) -> Batch:
+    """Real values in float64; symbols as they are."""
+
+    def each(values: Tensor) -> Tensor:
+        return values.double() if values.is_floating_point() else values
+
+    return batch._replace(inputs=each(batch.inputs), targets=each(batch.targets))
 
 
 def changed(weights: Weights, change: Callable[[Tensor], Tensor]) -> Weights:
