@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from frames import copy_sweep, frame_of, unlucky, with_status
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from benchmarks.coverage import Protocol, measure
+from benchmarks.intervals import crossings
+from benchmarks.truths import TRUTHS
 from rnnlab.analysis import (
     ABOVE,
     BELOW,
@@ -20,8 +25,6 @@ from rnnlab.analysis import (
     rank_interval,
     rank_probability,
     student,
-    success_rate,
-    wilson,
 )
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED
 from rnnlab.seeding import generator
@@ -66,13 +69,15 @@ def test_the_crossing_equals_a_slow_twin(case):
     rates = np.round(random.uniform(0, 1, count) * weights) / weights
     slow = crossing_slowly(distances, falling_slowly(rates, weights))
     assert crossing(distances, rates, weights) == pytest.approx(slow, rel=1e-3)
+    of_benchmark = crossings(distances, np.stack([rates, np.sort(rates)]))[0]
+    assert of_benchmark == pytest.approx(crossing(distances, rates, np.ones(count)))
 
 
 def test_a_horizon_worked_by_hand():
-    """7 of 8 at 10 and 1 of 8 at 40: half way between 10 and 40 on the logarithm; both are sure."""
+    """7 of 8 at 10 and 1 of 8 at 40: half way between 10 and 40 on the logarithm."""
     row = horizon_of(seeds({5: 8, 10: 7, 40: 1, 80: 0}))
     assert row["horizon"] == pytest.approx(20)
-    assert (row["low"], row["high"]) == (10, 40)
+    assert 5 < row["low"] < 20 < row["high"] < 80
     assert (row["outside"], row["nearest"], row["farthest"], row["distances"]) == (WITHIN, 5, 80, 4)
     assert (row["counted"], row["unfinished"], row["failed"]) == (32, 0, 0)
 
@@ -80,7 +85,7 @@ def test_a_horizon_worked_by_hand():
 def test_perfect_separation_leaves_the_gap_between_two_distances():
     row = horizon_of(seeds({10: 8, 40: 0}))
     assert row["horizon"] == pytest.approx(20)
-    assert (row["low"], row["high"]) == (10, 40)
+    assert (row["low"], row["high"]) == pytest.approx((10, 40), rel=0.03)
 
 
 def test_nothing_is_extrapolated():
@@ -88,8 +93,9 @@ def test_nothing_is_extrapolated():
     assert (near["outside"], far["outside"]) == (BELOW, ABOVE)
     assert math.isnan(near["horizon"])
     assert math.isnan(far["horizon"])
-    assert (near["low"], near["high"]) == (0, 40)  # 2 of 8 at 10 may be half
-    assert (far["low"], far["high"]) == (40, math.inf)
+    assert near["low"] == 0
+    assert 10 < near["high"] <= 40  # 2 of 8 at 10 may be half
+    assert (far["low"], far["high"]) == (pytest.approx(40, rel=0.03), math.inf)
 
 
 def test_one_distance_and_exactly_a_half():
@@ -99,8 +105,8 @@ def test_one_distance_and_exactly_a_half():
     assert horizon_of(seeds({5: 8, 10: 4, 40: 4, 80: 0}))["horizon"] == pytest.approx(20)
 
 
-@pytest.mark.parametrize(("count", "open_ended"), [(1, True), (2, True), (3, True), (4, False)])
-def test_fewer_than_four_seeds_never_bound_a_horizon(count, open_ended):
+@pytest.mark.parametrize(("count", "open_ended"), [(1, True), (2, True), (3, True), (5, True), (6, False)])
+def test_fewer_than_six_seeds_that_agree_do_not_bound_a_horizon(count, open_ended):
     row = horizon_of(seeds({10: count, 40: 0}, of=count))
     assert ((row["low"], row["high"]) == (0, math.inf)) == open_ended
 
@@ -113,28 +119,51 @@ def test_rates_that_rise_are_pooled_and_their_interval_holds_the_estimate():
     assert absurd["high"] >= 20
 
 
-@pytest.mark.parametrize("case", range(30))
-def test_the_interval_holds_the_estimate_and_ends_at_tested_distances(case):
-    random = generator(case, "test.interval")
-    frame = seeds({d: int(random.integers(0, 9)) for d in (5, 10, 20, 40)})
-    row = horizon_of(frame)
+@settings(max_examples=25)
+@given(st.lists(st.text("sed.fr", min_size=4, max_size=4), min_size=1, max_size=10))
+def test_the_interval_holds_the_estimate_however_trials_end(endings_of_seeds):
+    """A letter for each distance: solved, exhausted, diverged, never tried, failed, running."""
+    names = {"s": SOLVED, "e": EXHAUSTED, "d": DIVERGED, "f": FAILED, "r": RUNNING}
+    rows = [
+        (distance, names[end], seed)
+        for seed, ends in enumerate(endings_of_seeds)
+        for distance, end in zip((5.0, 10.0, 20.0, 40.0), ends, strict=True)
+        if end != "."
+    ]
+    if not rows:
+        return
+    row = horizon_of(pd.DataFrame(rows, columns=["distance", "status", "seed"]).assign(group="a"))
     place = {BELOW: 0, ABOVE: math.inf}.get(row["outside"], row["horizon"])
-    assert row["low"] <= place <= row["high"]
-    assert row["low"] < row["high"]
-    assert {row["low"], row["high"]} <= {0, 5, 10, 20, 40, math.inf, place}
+    if row["outside"] == UNKNOWN:
+        assert math.isnan(row["low"])
+        return
+    assert 0 <= row["low"] <= place <= row["high"]
+    assert row["low"] == 0 or row["nearest"] - 1e-9 <= row["low"]
+    assert row["high"] == math.inf or row["high"] <= row["farthest"] + 1e-9
 
 
-def test_the_interval_is_that_of_tests_at_each_distance():
+def test_the_names_of_seeds_and_the_order_of_trials_change_nothing():
     frame = frame_of(copy_sweep(init="gaussian"))
-    rates = success_rate(frame, ["init.spectral_radius", "distance"])
-    for row in horizon(frame, ["init.spectral_radius"]).to_dict("records"):
-        of_radius = rates[rates["init.spectral_radius"] == row["init.spectral_radius"]]
-        possible = [0.0, *of_radius["distance"], math.inf]
-        tests = [wilson(int(k), int(n)) for k, n in zip(of_radius["solved"], of_radius["counted"], strict=True)]
-        surely_more = [d for d, (low, _) in zip(of_radius["distance"], tests, strict=True) if low > 0.5]
-        surely_fewer = [d for d, (_, high) in zip(of_radius["distance"], tests, strict=True) if high < 0.5]
-        assert row["low"] == max([possible[0], *surely_more])
-        assert row["high"] == min([possible[-1], *surely_fewer])
+    mixed = frame.sample(frac=1, random_state=1).assign(seed=lambda rows: (7 * rows["seed"]) % 5 + 100)
+    by = ["init.spectral_radius"]
+    pd.testing.assert_frame_equal(horizon(mixed, by), horizon(frame, by))
+
+
+def test_a_setting_does_not_depend_on_those_beside_it():
+    frame = unlucky(frame_of(copy_sweep()))
+    together = horizon(frame, ["init", "init.spectral_radius"])
+    apart = [horizon(rows, ["init", "init.spectral_radius"]) for _, rows in frame.groupby(["init.spectral_radius"])]
+    apart = pd.concat(apart).sort_values(["init", "init.spectral_radius"], ignore_index=True)
+    pd.testing.assert_frame_equal(together, apart)
+
+
+def test_several_trials_of_a_seed_at_a_distance_are_not_further_seeds():
+    frame = seeds({5: 5, 10: 4, 20: 2, 40: 0}, of=5)
+    row, doubled = horizon_of(frame), horizon_of(pd.concat([frame, frame]))
+    more_seeds = horizon_of(pd.concat([frame, frame.assign(seed=frame["seed"] + 5)]))
+    assert doubled["horizon"] == row["horizon"]
+    assert doubled["low"] <= more_seeds["low"]
+    assert doubled["high"] >= more_seeds["high"]
 
 
 def test_missing_trials_count_for_nothing_and_diverged_ones_as_not_solved():
@@ -159,14 +188,26 @@ def test_no_trials_give_no_rows_and_the_same_columns():
 
 
 def test_the_interval_holds_the_true_horizon_as_often_as_it_says():
-    """Seeds with horizons of their own around 20 steps, few of them: at least 95 % of the intervals hold 20."""
+    """Seeds with horizons of their own around 20 steps, few of them: at least 93 % of the intervals hold 20."""
     held, draws = 0, 300
     distances = np.array([4.0, 7, 12, 20, 34, 58, 99])
+    frames = []
     for draw in range(draws):
         own = 20.5 * np.exp(0.5 * generator(draw, "test.coverage").standard_normal(5))
-        row = horizon_of(seeds({d: int((own >= d).sum()) for d in distances}, of=5))
-        held += row["low"] <= 20.5 <= row["high"]
-    assert held / draws >= 0.94
+        frames.append(seeds({d: int((own >= d).sum()) for d in distances}, of=5).assign(group=draw))
+    found = horizon(pd.concat(frames), ["group"])
+    held = ((found["low"] <= 20.5) & (found["high"] >= 20.5)).sum()
+    assert held / draws >= 0.93
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("truth", [name for name, truth in TRUTHS.items() if truth.expected])
+def test_the_interval_covers_every_shape_of_truth(truth):
+    """With ten seeds, 300 draws: at least 93 %, but for what chance may take from it (2.6 standard errors)."""
+    protocol = Protocol(seeds=(10,), shared=(0.5,), draws=300)
+    (row,) = measure(protocol, truth, "coarse")
+    assert row["ours"]["coverage"] >= 0.93 - 2.6 * math.sqrt(0.93 * 0.07 / 300)
+    assert row["ours"]["width_ratio"] is None or row["ours"]["width_ratio"] <= 1.5
 
 
 # Endings, means, ranks
