@@ -105,6 +105,23 @@ def blame(attempts: Sequence[Attempt]) -> Attempt | None:
     return raised[-1] if raised else alone[-1] if len(alone) >= DEATHS_ALONE else None
 
 
+def explain(attempt: Attempt) -> str:
+    """Why a trial failed: the error that was raised, or what is known of a worker's death."""
+    if attempt.error:
+        return attempt.error
+    said = _last_line(Path(attempt.log)) if attempt.log else ""
+    told = f"its last words: {said}" if said else "without a word: killed, perhaps for want of memory"
+    return f"its worker process died {DEATHS_ALONE} times with this trial alone, {told}"
+
+
+def _last_line(log: Path) -> str:
+    """The last line of what a worker printed."""
+    with contextlib.suppress(OSError):
+        lines = log.read_text(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+    return ""
+
+
 def _line(attempt: Attempt) -> bytes:
     return json.dumps(attempt).encode() + b"\n"
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rnnlab.evaluation import notes
 from rnnlab.folder import Folder
-from rnnlab.lengths import notes
 from rnnlab.memory import training_bytes
 from rnnlab.model import parameter_count
 from rnnlab.progress import Display
@@ -36,6 +36,7 @@ class Outcome:
     trained: dict[str, int] = field(default_factory=dict)  # trial key -> steps trained now
     peaks: list[int] = field(default_factory=list)  # bytes of memory, of each worker that has ended
     skipped: int = 0  # trials that the store held already
+    elsewhere: int = 0  # trials that another launch trained meanwhile
     missing: int = 0  # trials without a result that this launch was not to run
     signal: int | None = None  # that ended it early
     kept_folder: Path | None = None  # with the workers' logs, where something failed
@@ -63,7 +64,7 @@ class Collector:
         display: Display,
         outcome: Outcome,
     ) -> None:
-        self.spool = SpoolReader(folder)
+        self.folder, self.spool = folder, SpoolReader(folder)
         self.trials = {trial.key: trial for trial in trials}
         self.continues = continues
         self.given = list(outcome.notes)  # told already
@@ -97,9 +98,13 @@ class Collector:
         self.outcome.peaks = self.spool.peaks()
         self.display.refresh()
 
-    def note_lost(self, reason: str) -> None:
-        """Record the trials without an end as failed."""
-        for key in self.trials.keys() - self.ended:
+    def give_up(self) -> None:
+        """Record trials that no worker could even begin as failed; raises `OSError` where the disk is at fault."""
+        if not (lost := self.trials.keys() - self.ended):
+            return
+        self.folder.check_writable()
+        reason = f"its worker process ended before the trial did; see {self.folder.logs}"
+        for key in lost:
             self._note(Record(key, 0, FAILED, error=reason), None)
 
     def _note(self, record: Record, weights: Path | None) -> None:

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from rnnlab import overrides
 from rnnlab.build import EMPTY, build, build_part, conflicts
 from rnnlab.engine import EngineSettings
-from rnnlab.lengths import EvalSettings
+from rnnlab.evaluation import EvalSettings
 from rnnlab.overrides import DEFAULT_MEMBERS, LARGEST_SWEEP, SETTINGS, TRIAL_KEYS
 from rnnlab.refusal import BadInput, show, unknown_key
 from rnnlab.registry import registry
@@ -110,6 +110,14 @@ def _settings(config: DictConfig, problems: list[str]) -> list[Any]:
 def experiment_of(hydra: Any) -> str:
     """The name of the experiment file in use, else `adhoc`, from the configuration's node `hydra`."""
     return hydra.runtime.choices.get("experiment") or ADHOC
+
+
+def source_of(hydra: Any) -> dict[str, str]:
+    """The experiment file in use, as it is written, under the name by which a sweep keeps it; nothing without one."""
+    folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
+    files = [folder / "experiment" / f"{hydra.runtime.choices.get('experiment')}.yaml" for folder in folders]
+    found = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+    return {"experiment.yaml": found[0]} if found else {}
 
 
 def resolved(config: DictConfig) -> str:

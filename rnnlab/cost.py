@@ -1,8 +1,8 @@
 """What a sweep costs before it is run: bytes of memory and of store, time, and how wide its stacks should be.
 
 Memory is that of `memory.py`. Time comes from rates: seconds for one training step of one model of a stack, its share
-of the evaluations included, as `calibrate.py` measures them. Evaluations at other lengths come on top, each at the
-price of as many training steps as have its operations.
+of the evaluations included, as `calibrate.py` measures them. What is measured at the end of a trial comes on top, each
+evaluation at the price of as many training steps as have its operations.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import nnls
 
+from rnnlab.disk import OFF, evaluated_bytes, store_bytes
+from rnnlab.evaluation import Evaluation, possible
 from rnnlab.lengths import at_value, needed_bytes
 from rnnlab.memory import NUMBER, largest_tensor_bytes, parameter_rows, peak_bytes, update_bytes, width_of_step
-from rnnlab.model import all_parts, parameter_count
+from rnnlab.model import parameter_count
 from rnnlab.sweep import by_shape
 from rnnlab.trial import Trial, shape_key
-from rnnlab.watch import DiagnosticsSettings, Watch
+from rnnlab.watch import DiagnosticsSettings
 
 PROCESS_BYTES = 340 * 10**6  # a worker beside its tensors: 275 MB when loaded, and up to 60 that malloc holds back
 
@@ -36,52 +38,9 @@ WIDEST = 64  # wider was not measured; from 32 to 64 models the smallest shape s
 # Beside training, measured with two workers on two cores
 START_SECONDS = 5.0  # until the first stack trains: the workers and MLflow are loaded
 RUN_SECONDS = 0.05  # of one core for each run: its weights are drawn, and it is written to the store by one process
+MAKE_UP_SECONDS = 0.012  # for each run that is evaluated afterwards: its weights are read, what is found is written
 
-# What MLflow's SQLite tables and their indexes take, measured on stores of 100 runs
-POINT_BYTES = 280  # of a metric at one step: the row, and three indexes as large as it
-PARAM_BYTES = 175
-RUN_BYTES = 4200  # the run itself, its tags, and the latest value of each metric
-FILE_BYTES = 700  # of a safetensors file beside its numbers, and of the course in it
-# The metrics that `train.py` logs: of an evaluation; of the steps before it; at the end, at most
-EVALUATION_METRICS, TRAINING_METRICS, FINAL_METRICS = 4, 3, 4
-DERIVED_PARAMS = 4  # that `engine.derived` adds to the fields of a trial
-LENGTH_BYTES = 3 * 2 * POINT_BYTES  # of an evaluation at another length: its metrics, and each as the latest value
-
-
-# What diagnostics find of a layer: metrics at every point and, at the beginning and the end, more of them; and numbers
-# there, as text, for each lag (gradients, with the lags) and for each unit (eigenvalues, with their ranks)
-WATCHED_METRICS, WHOLE_METRICS, GRADIENT_NUMBERS, MATRIX_NUMBERS, NUMBER_BYTES = 6, 7, 12, 4, 6
-OFF = DiagnosticsSettings()
-
-Lacking = Sequence[tuple[Trial, Sequence[int]]]  # finished trials, and the other lengths at which they are evaluated
-
-
-def store_bytes(
-    trial: Trial, weights: bool, lengths: Sequence[int] = (), diagnostics: DiagnosticsSettings = OFF
-) -> int:
-    """What a run of the trial adds to the store if it uses its whole budget; `weights`: its parameters are kept."""
-    evaluations = math.ceil(trial.train.max_steps / trial.train.eval_every)
-    points = EVALUATION_METRICS + evaluations * (EVALUATION_METRICS + TRAINING_METRICS) + FINAL_METRICS
-    params = len(trial.flat()) + DERIVED_PARAMS
-    artifacts = (1 + parameter_rows(trial)) * NUMBER * parameter_count(trial) + 2 * FILE_BYTES
-    rows = RUN_BYTES + POINT_BYTES * points + PARAM_BYTES * params + LENGTH_BYTES * len(lengths)
-    return rows + (artifacts if weights else 0) + diagnosed_bytes(trial, diagnostics)
-
-
-def diagnosed_bytes(trial: Trial, diagnostics: DiagnosticsSettings) -> int:
-    """What diagnostics add to that."""
-    if diagnostics.every is None:
-        return 0
-    layers, hidden, steps, task = len(all_parts(trial)), trial.model.hidden_size, trial.task.length, trial.task
-    evaluations = range(0, trial.train.max_steps, trial.train.eval_every)
-    watch = Watch(diagnostics)
-    due = 1 + sum(watch.due(trial, step) for step in evaluations)
-    points = due * (1 + WATCHED_METRICS * layers) + 2 * WHOLE_METRICS * layers
-    numbers = layers * (GRADIENT_NUMBERS * steps + MATRIX_NUMBERS * hidden)
-    numbers += 2 * hidden * layers if diagnostics.capacity else 0
-    shown = 2 * (task.input_size + hidden * layers) + (1 + task.output_size) * len(range(steps)[task.scored]) / steps
-    numbers += int(steps * shown) if diagnostics.states else 0
-    return POINT_BYTES * points + 2 * (FILE_BYTES + NUMBER_BYTES * numbers)
+Lacking = Sequence[tuple[Trial, Sequence[Evaluation]]]  # finished trials, and what is still to be measured of them
 
 
 def stack_width(trial: Trial, waiting: int, workers: int, memory: int, limit: int | None = None) -> int:
@@ -119,7 +78,7 @@ def estimate(
     workers: int,
     widths: Mapping[str, int],
     weights: bool,
-    lengths: Sequence[int] = (),
+    asked: Sequence[Evaluation] = (),
     diagnostics: DiagnosticsSettings = OFF,
 ) -> Estimate:
     """The cost of training `trials`.
@@ -127,16 +86,16 @@ def estimate(
     rates:   shape key -> seconds for a training step of one model of a stack; shapes without are interpolated
     widths:  shape key -> width of its stacks
     weights: whether the store keeps parameters
-    lengths: at which each trial is evaluated too at its end
+    asked:   what else is measured of each trial at its end
     diagnostics: of each trial while it trains; a few percent of the time, which are not in it
     """
     groups = by_shape(trials)
     known = interpolate(rates, trials)
-    largest = max((_worker_bytes(group[0], widths[shape_key(group[0])], lengths) for group in groups), default=0)
+    largest = max((_worker_bytes(group[0], widths[shape_key(group[0])], asked) for group in groups), default=0)
     return Estimate(
-        seconds=_seconds(groups, known, workers, widths, lengths) if known or not trials else None,
+        seconds=_seconds(groups, known, workers, widths, asked) if known or not trials else None,
         memory=workers * (PROCESS_BYTES + largest) if trials else 0,
-        store=sum(store_bytes(group[0], weights, lengths, diagnostics) * len(group) for group in groups),
+        store=sum(store_bytes(group[0], weights, asked, diagnostics) * len(group) for group in groups),
     )
 
 
@@ -148,8 +107,8 @@ def with_made_up(found: Estimate, lacking: Lacking, rates: Mapping[str, float]) 
     return replace(
         found,
         seconds=None if found.seconds is None or taken is None else found.seconds + taken,
-        memory=max(found.memory, PROCESS_BYTES + max(_evaluated_bytes(trial, lengths) for trial, lengths in lacking)),
-        store=found.store + LENGTH_BYTES * sum(len(lengths) for _, lengths in lacking),
+        memory=max(found.memory, PROCESS_BYTES + max(_working_bytes(trial, asked) for trial, asked in lacking)),
+        store=found.store + sum(evaluated_bytes(trial, asked) for trial, asked in lacking),
     )
 
 
@@ -157,27 +116,33 @@ def made_up_seconds(lacking: Lacking, rates: Mapping[str, float]) -> float | Non
     """The time for evaluating finished trials; None where a rate is not known."""
     if not {shape_key(trial) for trial, _ in lacking} <= rates.keys():
         return None
-    return sum(rates[shape_key(trial)] * steps_worth(trial, lengths) for trial, lengths in lacking)
+    return sum(rates[shape_key(trial)] * steps_worth(trial, asked) + MAKE_UP_SECONDS for trial, asked in lacking)
 
 
-def steps_worth(trial: Trial, lengths: Sequence[int]) -> float:
-    """How many training steps of the trial take about as long as its evaluation at these lengths.
+def steps_worth(trial: Trial, asked: Sequence[Evaluation]) -> float:
+    """How many training steps of the trial take about as long as these evaluations.
 
     By the elements of the states. Of what looks at all pairs of steps, as a Transformer does, it is too little.
     """
-    steps = sum(at_value(trial.task, value).length for value in lengths)
+    steps = sum(at_value(trial.task, value).length for value in _values(trial, asked))
     return steps * trial.train.eval_size / (trial.task.length * _sequences(trial))
 
 
-def _worker_bytes(trial: Trial, width: int, lengths: Sequence[int]) -> int:
-    """The peak of the tensors of a worker: of a stack while it trains, or beside it an evaluation at another length."""
+def _values(trial: Trial, asked: Sequence[Evaluation]) -> list[int]:
+    """The values of the task's dial at which networks are run for these evaluations."""
+    own = getattr(trial.task, trial.task.dial)
+    return [one if isinstance(one, int) else own for one in possible(trial, asked)]
+
+
+def _worker_bytes(trial: Trial, width: int, asked: Sequence[Evaluation]) -> int:
+    """The peak of the tensors of a worker: of a stack while it trains, or beside it an evaluation at its end."""
     held = width * parameter_rows(trial) * NUMBER * parameter_count(trial)
-    evaluated = _evaluated_bytes(trial, lengths)
+    evaluated = _working_bytes(trial, asked)
     return max(peak_bytes(trial, width), held + evaluated if evaluated else 0)
 
 
-def _evaluated_bytes(trial: Trial, lengths: Sequence[int]) -> int:
-    return max((needed_bytes(trial, value) for value in lengths), default=0)
+def _working_bytes(trial: Trial, asked: Sequence[Evaluation]) -> int:
+    return max((needed_bytes(trial, value) for value in _values(trial, asked)), default=0)
 
 
 def _seconds(
@@ -185,12 +150,12 @@ def _seconds(
     rates: Mapping[str, float],
     workers: int,
     widths: Mapping[str, int],
-    lengths: Sequence[int],
+    asked: Sequence[Evaluation],
 ) -> float:
     """When the last worker is done, each taking the next stack as soon as it is free; or the store's one writer."""
     free_at = [0.0] * workers
     for group in groups:
-        key, steps = shape_key(group[0]), group[0].train.max_steps + steps_worth(group[0], lengths)
+        key, steps = shape_key(group[0]), group[0].train.max_steps + steps_worth(group[0], asked)
         for start in range(0, len(group), widths[key]):
             models = min(widths[key], len(group) - start)
             heapq.heapreplace(free_at, free_at[0] + models * (steps * rates[key] + RUN_SECONDS))

@@ -9,24 +9,25 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from filelock import FileLock
 
 from rnnlab import provenance, watch
 from rnnlab.collector import Collector, Outcome
+from rnnlab.evaluation import NONE, EvalSettings
 from rnnlab.folder import Folder, Work, new_folder
 from rnnlab.forecast import Forecast, Resources, counted, resources
 from rnnlab.lengths import refusals
-from rnnlab.make_up import Lacking, lacking, make_up
+from rnnlab.make_up import Lacking, lacking, make_up, rows
 from rnnlab.processes import LAUNCHERS, Interrupts
 from rnnlab.progress import DISPLAYS, Display, print_table, tell
 from rnnlab.record import FAILED, UPDATE_RATIO
 from rnnlab.recovery import abandoned, live, recover, tidy
-from rnnlab.refusal import BadInput, show
+from rnnlab.refusal import BadInput
+from rnnlab.screen import plan_rows
 from rnnlab.spec import param
 from rnnlab.store import StoreSettings, place_of
 from rnnlab.store.kinds import kind_of
@@ -55,6 +56,7 @@ class EngineSettings:
     mode: str = param("resume", choices=MODES)
     dry_run: bool = param(False)
     progress: str = param("auto", choices=DISPLAYS)
+    report: bool = param(True)
 
 
 def run(
@@ -64,21 +66,20 @@ def run(
     settings: EngineSettings,
     command: str,
     files: Mapping[str, str] | None = None,
-    lengths: Sequence[int] = (),
+    evaluation: EvalSettings = NONE,
     diagnostics: DiagnosticsSettings = OFF,
 ) -> Outcome:
     """Train what the store does not hold yet; what another launch trains at the moment is waited for.
 
     `files` (name -> text) are kept with the sweep's run;
-    `lengths` are those of `rnnlab.lengths`, at which trials are evaluated at their end, and finished ones that lack it
-    now; `diagnostics` say how they are watched. Raises `BadInput` before anything is written or trained.
+    `evaluation` says what else is measured of trials at their end, and now of finished ones that lack it; `diagnostics`
+    say how they are watched. Raises `BadInput` before anything is written or trained.
     """
-    if problems := [*refusals(trials, lengths), *watch.refusals(trials, diagnostics)]:
+    if problems := [*refusals(trials, evaluation.lengths), *watch.refusals(trials, diagnostics)]:
         raise BadInput(*problems)
     place = place_of(store)
     kind_of(place).check_usable(place)
-    at = tuple(dict.fromkeys(lengths))
-    launch = _Launch(trials, experiment, store, settings, command, files or {}, at, diagnostics)
+    launch = _Launch(trials, experiment, store, settings, command, files or {}, evaluation, diagnostics)
     launch.resources(trials)
     if settings.dry_run or settings.mode == "read_only":
         return launch.look()
@@ -100,12 +101,12 @@ class _Launch:
         settings: EngineSettings,
         command: str,
         files: Mapping[str, str],
-        lengths: Sequence[int],
+        evaluation: EvalSettings,
         diagnostics: DiagnosticsSettings,
     ) -> None:
-        self.diagnostics = diagnostics
+        self.evaluation, self.diagnostics = evaluation, diagnostics
         self.experiment, self.store, self.settings = experiment, store, settings
-        self.command, self.files, self.lengths = command, files, lengths
+        self.command, self.files = command, files
         self.place = place_of(store)
         self.sweeps = self.place.sweeps
         self.survey = Survey(trials, self.place)
@@ -119,7 +120,8 @@ class _Launch:
     def look(self) -> Outcome:
         """Show the plan and its cost, and change nothing."""
         start = self.survey.start(self.mode)
-        self._show(start, self._forecast(start))
+        without = self._lacking(start)
+        self._show(start, without, self._forecast(start, without))
         self.outcome.skipped = len(start.planned.finished)
         if self.mode == "read_only" and not self.settings.dry_run:
             self.outcome.missing = len(start.planned.trials) - len(start.planned.finished)
@@ -128,6 +130,7 @@ class _Launch:
     def run(self) -> None:
         """Train what is to be trained, and wait for what other launches train: should they end early, it is left."""
         start = self._run_once()
+        elsewhere = start.planned.elsewhere
         waits = 0
         while start.planned.elsewhere and not self.outcome.interrupted:
             if not waits and self.settings.progress != "quiet":
@@ -137,17 +140,19 @@ class _Launch:
             start = self.survey.start(self.mode)
             if start.planned.pending or abandoned(self.sweeps) or not start.planned.elsewhere:
                 start = self._run_once()
+        self.outcome.elsewhere = len(elsewhere - start.planned.elsewhere - self.outcome.trained.keys())
 
     def _run_once(self) -> Start:
         """Train what is to be trained now."""
         start, work, folder, owner = self._open()
         with owner:
-            forecast = self._forecast(start) if self.is_sweep else None
+            without = self._lacking(start)
+            forecast = self._forecast(start, without) if self.is_sweep else None
             if not self.rounds:
                 self.outcome.notes += self._undiagnosed(start)
                 self.outcome.skipped, self.outcome.run_ids = len(start.planned.finished), dict(start.run_ids)
-                self._show(start, forecast)
-            self._write(start, work, folder, forecast)
+                self._show(start, without, forecast)
+            self._write(start, without, work, folder, forecast)
             if not (start.planned.elsewhere or self.outcome.interrupted):
                 self.survey.complete()
             self._close(folder)
@@ -178,12 +183,12 @@ class _Launch:
         """What these trials may use; raises `BadInput` where that is too little."""
         settings = self.settings
         workers = 1 if self.launcher == "inline" else settings.workers
-        return resources(trials, workers, settings.memory_gb, settings.stack_size, self.lengths)
+        return resources(trials, workers, settings.memory_gb, settings.stack_size, self.evaluation.lengths)
 
-    def _forecast(self, start: Start) -> Forecast:
+    def _forecast(self, start: Start, without: Sequence[Lacking]) -> Forecast:
         given, weights = self.resources(start.planned.pending), self.store.weights == "both"
-        lacking = [(one.trial, one.lengths) for one in self._lacking(start)]
-        return Forecast(start, given, self.survey, weights, self.lengths, lacking, self.diagnostics)
+        made_up = [(one.trial, one.asked) for one in without]
+        return Forecast(start, given, self.survey, weights, self.evaluation.asked, made_up, self.diagnostics)
 
     def _work(self, start: Start) -> Work:
         given = self.resources(start.planned.pending)
@@ -196,36 +201,38 @@ class _Launch:
             checkpoint_seconds=self.settings.checkpoint_seconds,
             tags=provenance.tags(),
             continues={key: row["run_id"] for key, row in start.ends.items()},
-            lengths=list(self.lengths),
+            lengths=list(self.evaluation.lengths),
+            by_lag=self.evaluation.by_lag,
             diagnostics=vars(self.diagnostics),
         )
 
-    def _write(self, start: Start, work: Work, folder: Folder, forecast: Forecast | None) -> None:
-        """Let workers train what is pending, and write what they report."""
+    def _write(
+        self, start: Start, without: Sequence[Lacking], work: Work, folder: Folder, forecast: Forecast | None
+    ) -> None:
+        """Let workers train what is pending, write what they report, and measure what finished trials lack."""
         at_work = {other.name for other in live(self.sweeps)}
         with Writer(self.store, self.experiment, provenance.tags(), folder.name, at_work) as writer:
             if self.is_sweep:
                 files = {**provenance.files(), **self.files, "command.txt": f"{self.command}\n"}
-                note = describe(_plan_rows(start, forecast), self.command)
+                note = describe(plan_rows(start, forecast), self.command)
                 writer.begin_sweep(start.planned.trials, start.planned.axes(), note, files)
             if start.planned.pending:
                 self._execute(folder, work, len(start.planned.finished), writer)
             if not self.outcome.interrupted:
-                self._make_up(start, writer)
+                self._make_up(without, writer)
             writer.complete = not (start.planned.elsewhere or self.outcome.interrupted)
 
-    def _make_up(self, start: Start, writer: Writer) -> None:
-        """Evaluate finished trials at the lengths that they lack."""
+    def _make_up(self, without: Sequence[Lacking], writer: Writer) -> None:
         try:
-            self.outcome.notes += make_up(self._lacking(start), Reader(self.place), writer)
+            self.outcome.notes += make_up(without, Reader(self.place), writer)
         except KeyboardInterrupt:
             self.outcome.signal = signal.SIGINT
 
     def _lacking(self, start: Start) -> list[Lacking]:
         """The finished trials without evaluations that are asked for."""
-        if not self.lengths or not start.run_ids:
+        if not self.evaluation.asked or not start.run_ids:
             return []
-        return lacking(Reader(self.place), start.planned.trials, start.run_ids, self.lengths)
+        return lacking(Reader(self.place), start.planned.trials, start.run_ids, self.evaluation.asked)
 
     def _undiagnosed(self, start: Start) -> list[str]:
         """What is told of trials that ended, perhaps with a smaller budget, without the diagnostics asked for."""
@@ -256,7 +263,7 @@ class _Launch:
             collector.collect()
             outcome.signal = interrupts.received
             if not outcome.interrupted:
-                _give_up(folder, collector)
+                collector.give_up()
 
     def _close(self, folder: Folder) -> None:
         """Remove the folder of the launch; the logs stay where something failed."""
@@ -264,47 +271,11 @@ class _Launch:
             return
         os.sync()  # the store is safe before the folder goes
         if self.outcome.statuses[FAILED]:
-            self.outcome.kept_folder = _keep_logs(folder)
+            self.outcome.kept_folder = folder.keep_logs()
         folder.remove()
 
-    def _show(self, start: Start, forecast: Forecast | None) -> None:
+    def _show(self, start: Start, without: Sequence[Lacking], forecast: Forecast | None) -> None:
         if self.is_sweep or self.settings.dry_run:
-            rows = [*_plan_rows(start, forecast), ("store", self.place.shown)]
-            if self.lengths and forecast:
-                without = len(forecast.lacking)
-                rows.insert(1, ("eval.lengths", f"{', '.join(map(str, self.lengths))}; {without} finished without"))
-            print_table(f"Sweep {self.experiment}", rows, self.settings.progress)
-
-
-def _plan_rows(start: Start, forecast: Forecast | None) -> list[tuple[str, str]]:
-    """What is planned, as (what, value) pairs."""
-    columns = [trial.flat() for trial in start.planned.trials]
-    axes = {name: _by_size({column.get(name) for column in columns}) for name in start.planned.axes()}
-    named = [(name, ", ".join(map(show, values))) for name, values in axes.items()]
-    return [("trials", start.counts()), *named, *(forecast.rows() if forecast else [])]
-
-
-def _give_up(folder: Folder, collector: Collector) -> None:
-    """Record trials that no worker could even begin as failed, unless the disk is at fault."""
-    if collector.trials.keys() == collector.ended:
-        return
-    try:
-        probe = folder.root / "probe"
-        probe.write_bytes(bytes(2**20))
-        probe.unlink()
-    except OSError as error:
-        raise StoreFailure(f"{folder.root}: could not be written ({error.strerror})") from error
-    collector.note_lost(f"its worker process ended before the trial did; see {folder.logs}")
-
-
-def _keep_logs(folder: Folder) -> Path:
-    """Move the logs of a launch to where they stay; return the folder."""
-    kept = folder.root.parent.parent / "logs" / folder.name
-    kept.parent.mkdir(exist_ok=True)
-    folder.logs.rename(kept)
-    return kept
-
-
-def _by_size(values: Iterable[Any]) -> list[Any]:
-    """Numbers by size, then text, then what is missing."""
-    return sorted(values, key=lambda v: (v is None, isinstance(v, str), v if isinstance(v, int | float) else 0, str(v)))
+            trials, *rest = plan_rows(start, forecast)
+            told = [trials, *rows(without, self.evaluation.asked), *rest, ("store", self.place.shown)]
+            print_table(f"Sweep {self.experiment}", told, self.settings.progress)

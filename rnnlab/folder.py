@@ -31,6 +31,7 @@ from typing import IO, Any
 from rnnlab.build import build
 from rnnlab.checkpoints import replace_synced, sync_folder
 from rnnlab.claims import DONE
+from rnnlab.evaluation import EvalSettings, Evaluation
 from rnnlab.refusal import BadInput
 from rnnlab.registry import registry
 from rnnlab.trial import Trial
@@ -51,7 +52,13 @@ class Work:
     tags: Mapping[str, str]  # of the runs
     continues: Mapping[str, str] = field(default_factory=dict)  # trial key -> run of a smaller budget that it goes on
     lengths: Sequence[int] = field(default_factory=list)  # at which the final weights are evaluated too
+    by_lag: bool = False  # whether they are by the distance of each output
     diagnostics: Mapping[str, Any] = field(default_factory=dict)  # the settings, by name
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """What is measured of trials that have ended."""
+        return EvalSettings(tuple(self.lengths), self.by_lag).asked
 
     def to_json(self) -> str:
         return json.dumps({"version": VERSION} | vars(self) | {"trials": [trial.mapping() for trial in self.trials]})
@@ -107,6 +114,19 @@ class Folder:
             self.root.rename(gone)
             if keep_as is None:
                 shutil.rmtree(gone, ignore_errors=True)
+
+    def check_writable(self) -> None:
+        """Write something and take it away again; raises `OSError` where the disk is full."""
+        probe = self.root / "probe"
+        probe.write_bytes(bytes(2**20))
+        probe.unlink()
+
+    def keep_logs(self) -> Path:
+        """Move the logs to where they stay; return the folder."""
+        kept = self.root.parent.parent / "logs" / self.name
+        kept.parent.mkdir(exist_ok=True)
+        self.logs.rename(kept)
+        return kept
 
     def read_plan(self) -> Work:
         return Work.of_json(self.plan.read_text())

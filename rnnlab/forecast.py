@@ -23,6 +23,7 @@ from rnnlab.cost import (
     steps_worth,
     with_made_up,
 )
+from rnnlab.evaluation import Evaluation
 from rnnlab.lengths import needed_bytes
 from rnnlab.memory import peak_bytes
 from rnnlab.model import parameter_count
@@ -93,8 +94,8 @@ def _needed(trial: Trial, memory: int) -> int:
 class Forecast:
     """The cost of what a launch has to do, from earlier runs on this machine or from a short calibration.
 
-    lengths: at which pending trials are evaluated too
-    lacking: finished trials that are evaluated now
+    asked: what else is measured of pending trials
+    lacking: finished trials, and what is measured of them now
     diagnostics: of pending trials
     """
 
@@ -104,17 +105,17 @@ class Forecast:
         given: Resources,
         survey: Survey,
         weights: bool,
-        lengths: Sequence[int] = (),
+        asked: Sequence[Evaluation] = (),
         lacking: Lacking = (),
         diagnostics: DiagnosticsSettings = OFF,
     ) -> None:
-        self.pending, self.lengths, self.lacking = start.planned.pending, lengths, lacking
+        self.pending, self.asked, self.lacking = start.planned.pending, asked, lacking
         self.given = given
         self.place = survey.place
         self.known = [*self.pending, *(trial for trial, _ in lacking)]  # whose rates are to be known
         rates, self.source = self._rates(survey)
         self.rates = interpolate(rates, self.known)
-        trained = estimate(self.pending, self.rates, given.workers, given.widths, weights, lengths, diagnostics)
+        trained = estimate(self.pending, self.rates, given.workers, given.widths, weights, asked, diagnostics)
         self.estimate: Estimate = with_made_up(trained, lacking, self.rates)
         self.began, self.held = time.monotonic(), stored_bytes(survey.place)
 
@@ -133,7 +134,7 @@ class Forecast:
 
     def _work(self) -> float:
         """Multiplications of a recurrence that one worker, or this process, has to do."""
-        steps = {trial.key: trial.train.max_steps + steps_worth(trial, self.lengths) for trial in self.pending}
+        steps = {trial.key: trial.train.max_steps + steps_worth(trial, self.asked) for trial in self.pending}
         trained = sum(work(trial) / trial.train.max_steps * steps[trial.key] for trial in self.pending)
         made_up = (work(trial) / trial.train.max_steps * steps_worth(trial, own) for trial, own in self.lacking)
         return trained / self.given.workers + sum(made_up)
@@ -160,7 +161,7 @@ class Forecast:
         rows = []
         if self.estimate.seconds is not None and used > 0:
             made_up = made_up_seconds(self.lacking, self.rates) or 0.0
-            expected = (self.estimate.seconds - made_up) * self._share(outcome, self.lengths) + made_up
+            expected = (self.estimate.seconds - made_up) * self._share(outcome, self.asked) + made_up
             rows.append(("time", f"{_pair(duration(expected), duration(taken))}{_error(expected, taken)}"))
             rows.append(("budget", f"{used:.0%} of the steps were needed"))
         if outcome.peaks:
@@ -172,11 +173,11 @@ class Forecast:
             rows.append(("disk", _pair(f"at most {size(self.estimate.store)}", size(grown))))
         return rows
 
-    def _share(self, outcome: Outcome, lengths: Sequence[int] = ()) -> float:
-        """The part of the whole budget's work that was done, with evaluations at other lengths or without."""
+    def _share(self, outcome: Outcome, asked: Sequence[Evaluation] = ()) -> float:
+        """The part of the whole budget's work that was done, with what else is measured or without."""
         done = budget = 0.0
         for trial in self.pending:
-            rate, more = self.rates.get(shape_key(trial), 0.0), steps_worth(trial, lengths)
+            rate, more = self.rates.get(shape_key(trial), 0.0), steps_worth(trial, asked)
             budget += rate * (trial.train.max_steps + more)
             done += rate * (outcome.trained[trial.key] + more) if trial.key in outcome.trained else 0.0
         return done / budget if budget else 0.0

@@ -3,6 +3,7 @@
 Beside the columns below a frame has one for every field of its trials under the dotted name
 (`task.delay`, `init.spectral_radius`, `train.clip_threshold`, `seed`, ...). Where a trial has no such field, or
 a metric was not (yet) recorded, the entry is missing (NaN). Numbers are float64, all else is text (`true`, `false`).
+Metrics by lag (`record.BY_LAG_METRICS`) are courses, whose last value says nothing of a trial: they have no column.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnlab.record import AT_LENGTH, STATUSES
+from rnnlab.record import AT_LENGTH, BY_LAG_METRICS, STATUSES
 from rnnlab.refusal import BadInput
 from rnnlab.trial import Model, Train
 
@@ -97,10 +98,20 @@ def tidy(rows: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in ("run_id", "key", "status") if name not in rows.columns]
     if missing:
         raise BadInput(f"store: the runs have no {', '.join(missing)}; were they written by rnnlab?")
-    frame = rows.reindex(columns=list(dict.fromkeys([*TEXT, *NUMBERS, *rows.columns])))
+    columns = dict.fromkeys([*TEXT, *NUMBERS, *rows.columns])
+    frame = typed(rows.reindex(columns=[name for name in columns if name not in BY_LAG_METRICS]))
+    unknown = sorted(set(frame["status"].dropna()) - set(STATUSES))
+    if unknown:
+        raise BadInput(f"store: unknown status {', '.join(unknown)}; a newer rnnlab may have written it")
+    return frame
+
+
+def typed(texts: pd.DataFrame) -> pd.DataFrame:
+    """The same columns with what the texts of a store mean: numbers, and what a field meant before there was one."""
+    frame = texts.astype({name: "str" for name in texts if texts[name].isna().all()})
     for name, absent in ADDED_LATER.items():
         if name in frame and absent is not None:
-            frame[name] = frame[name].fillna(absent)
+            frame[name] = frame[name].fillna(str(absent) if isinstance(frame[name].dtype, pd.StringDtype) else absent)
     for (kind, member), fields in ADDED_TO_MEMBERS.items():
         for name, absent in fields.items():
             if (column := f"{kind}.{name}") in frame:
@@ -108,7 +119,4 @@ def tidy(rows: pd.DataFrame) -> pd.DataFrame:
     for name in frame.columns.difference(list(TEXT)):
         numbers = pd.to_numeric(frame[name], errors="coerce")
         frame[name] = numbers.astype("float64") if numbers.notna().any() or name in NUMBERS else frame[name]
-    unknown = sorted(set(frame["status"].dropna()) - set(STATUSES))
-    if unknown:
-        raise BadInput(f"store: unknown status {', '.join(unknown)}; a newer rnnlab may have written it")
     return frame

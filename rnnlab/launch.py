@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from rnnlab import engine
 from rnnlab.collector import Outcome, run_name
-from rnnlab.lengths import EvalSettings
+from rnnlab.evaluation import EvalSettings
+from rnnlab.forecast import counted
 from rnnlab.progress import print_failures, summary
 from rnnlab.store import StoreSettings, place_of, without_password
 from rnnlab.store.reader import Reader
@@ -24,18 +25,23 @@ def launch(
     evaluation: EvalSettings,
     diagnostics: DiagnosticsSettings,
     files: Mapping[str, str] | None = None,
-) -> int:
-    """Train the trials, write how it ended to stdout and what failed to stderr, and return the exit status.
+) -> Outcome:
+    """Train the trials, write how it ended to stdout and what failed to stderr.
 
     `files` are kept with the sweep's run, by name.
     """
     kept = {name: without_password(text) for name, text in (files or {}).items()}
-    outcome = engine.run(trials, experiment, store, execution, command_line(), kept, evaluation.lengths, diagnostics)
+    outcome = engine.run(trials, experiment, store, execution, command_line(), kept, evaluation, diagnostics)
     line = _line_of_trial(trials[0], outcome, store) if len(trials) == 1 else None
     sys.stdout.write((line or _line_of_sweep(experiment, outcome, execution)) + "\n")
     sys.stderr.writelines(f"{note}\n" for note in outcome.notes)
     _tell_failures(trials, outcome)
-    return outcome.exit_status
+    return outcome
+
+
+def complete(outcome: Outcome, execution: engine.EngineSettings) -> bool:
+    """Whether all that was planned has been trained, now or before; failures are an end too."""
+    return not (outcome.interrupted or execution.dry_run or execution.mode == "read_only")
 
 
 def command_line() -> str:
@@ -67,7 +73,10 @@ def _line_of_sweep(experiment: str, outcome: Outcome, execution: engine.EngineSe
         return f"{experiment}: {outcome.missing} trials have no result, and engine.mode=read_only trains none"
     already = f" ({outcome.skipped} were in the store already)" if outcome.skipped else ""
     how = "interrupted, the same command goes on" if outcome.interrupted else "done"
-    return f"{experiment}: {how}; {summary(outcome.statuses)}{already}"
+    elsewhere = f"{counted(outcome.elsewhere, 'trial')} by another launch" if outcome.elsewhere else ""
+    found = ", ".join(filter(None, [summary(outcome.statuses), elsewhere]))
+    none = "no trial has ended" if outcome.interrupted else "nothing to train"
+    return f"{experiment}: {how}; {found or none}{already}"
 
 
 def _tell_failures(trials: Sequence[Trial], outcome: Outcome) -> None:

@@ -9,10 +9,8 @@ Shapes: M models, T time, B sequences, H hidden units.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +22,7 @@ from rnnlab.memory import NUMBER, width_of_step
 from rnnlab.model import forward, shapes
 from rnnlab.record import at_length
 from rnnlab.seeding import generator
-from rnnlab.spec import build_spec, name_of, param
+from rnnlab.spec import build_spec, name_of
 from rnnlab.tasks import Batch, Task, at_steps
 from rnnlab.train import one_thread
 from rnnlab.trial import Trial
@@ -32,13 +30,6 @@ from rnnlab.trial import Trial
 # At most so many hidden values (models x time x sequences x units) at once, unless one sequence alone has more: a
 # worker has no more memory for long sequences than it needs for those it trains on.
 ELEMENTS = 2**21
-
-
-@dataclass(frozen=True)
-class EvalSettings:
-    """The section `eval` of the configuration: what else is measured of a trial that has ended."""
-
-    lengths: tuple[int, ...] = param((), low=0)  # values of the task's dial
 
 
 def refusals(trials: Sequence[Trial], lengths: Sequence[int]) -> list[str]:
@@ -78,55 +69,6 @@ def needed_bytes(trial: Trial, value: int) -> int:
     return int(size * (2 * drawn * steps + 3 * outputs) + at_once * steps * fed)
 
 
-class Evaluated(NamedTuple):
-    """What came of evaluating trials: the metrics of each, and how many lack which length for which reason."""
-
-    metrics: list[dict[str, float]]
-    failed: Counter[tuple[int, str]]
-
-
-def attempt(trials: Sequence[Trial], weights: Sequence[Mapping[str, Tensor]], lengths: Sequence[int]) -> Evaluated:
-    """As `at_lengths`, but where that raises, the length is left out: what was trained stays what it is."""
-    found = Evaluated([{} for _ in trials], Counter())
-    for value in lengths:
-        rows, reason = _tried(trials, weights, value)
-        if reason and len(trials) > 1:  # now that what the failure held in memory is free
-            alone = [attempt([one], [own], [value]) for one, own in zip(trials, weights, strict=True)]
-            rows = [metrics for one in alone for metrics in one.metrics]
-            found.failed.update(sum((one.failed for one in alone), Counter()))
-        elif reason:
-            found.failed[value, reason] += 1
-        for metrics, row in zip(found.metrics, rows, strict=True):
-            metrics |= row
-    return found
-
-
-def _tried(
-    trials: Sequence[Trial], weights: Sequence[Mapping[str, Tensor]], value: int
-) -> tuple[list[dict[str, float]], str]:
-    """What `at_lengths` finds, or nothing for each trial and why."""
-    try:
-        return at_lengths(trials, weights, [value]), ""
-    except Exception as error:  # noqa: BLE001 - whatever it was, it is told, and no trial fails by it
-        return [{} for _ in trials], reason_of(error)
-
-
-def reason_of(error: Exception) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
-
-
-def notes(failed: Counter[tuple[int, str]]) -> list[str]:
-    """A line for each length that was left out, with the most frequent reason."""
-    reasons: dict[int, Counter[str]] = {}
-    for (value, reason), count in failed.items():
-        reasons.setdefault(value, Counter())[reason] += count
-    return [
-        f"eval.lengths={value}: could not be evaluated, trials without it: {of.total()} ({of.most_common(1)[0][0]})"
-        for value, of in sorted(reasons.items())
-    ]
-
-
 def at_lengths(
     trials: Sequence[Trial], weights: Sequence[Mapping[str, Tensor]], lengths: Sequence[int]
 ) -> list[dict[str, float]]:
@@ -138,10 +80,7 @@ def at_lengths(
     with one_thread():
         for value in dict.fromkeys(lengths):
             task = at_value(trials[0].task, value)
-            size = trials[0].train.eval_size
-            group = max(1, ELEMENTS // (task.length * size * trials[0].model.hidden_size))
-            for start in range(0, len(trials), group):
-                members = slice(start, start + group)
+            for members in groups(task, trials):
                 measured = _measured(task, trials[members], weights[members])
                 for metrics, row in zip(found[members], measured, strict=True):
                     metrics |= {at_length(value, name): number for name, number in row.items()}
@@ -153,14 +92,26 @@ def at_value(task: Any, value: int) -> Any:
     return dataclasses.replace(task, **{task.dial: value})
 
 
+def groups(task: Task, trials: Sequence[Trial]) -> Iterator[slice]:
+    """The trials of one shape in groups that are evaluated on this task at once, so that memory is bounded."""
+    group = max(1, ELEMENTS // (task.length * trials[0].train.eval_size * trials[0].model.hidden_size))
+    return (slice(start, start + group) for start in range(0, len(trials), group))
+
+
+def answers(task: Task, trials: Sequence[Trial], weights: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, Batch]:
+    """(M, K, B, O) the scored outputs of each trial on its held-out sequences of this task; and the sequences."""
+    trial = dataclasses.replace(trials[0], task=task)
+    parameters = {name: torch.stack([own[name] for own in weights]) for name in shapes(trial)}
+    batch = held_out(task, [one.seed for one in trials], trial.train.eval_size)
+    return _outputs(trial, parameters, batch), batch
+
+
 def _measured(
     task: Task, trials: Sequence[Trial], weights: Sequence[Mapping[str, Tensor]]
 ) -> Iterator[dict[str, float]]:
     """The metrics of each trial on this task."""
-    trial = dataclasses.replace(trials[0], task=task)
-    parameters = {name: torch.stack([own[name] for own in weights]) for name in shapes(trial)}
-    batch = held_out(task, [one.seed for one in trials], trial.train.eval_size)
-    metrics = task.metrics(_outputs(trial, parameters, batch), at_steps(batch, task.scored))
+    outputs, batch = answers(task, trials, weights)
+    metrics = task.metrics(outputs, at_steps(batch, task.scored))
     columns = {name: values.tolist() for name, values in metrics.items()}
     for row in zip(*columns.values(), strict=True):
         measured = dict(zip(columns, row, strict=True))

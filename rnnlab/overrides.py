@@ -21,7 +21,7 @@ from hydra.errors import OverrideParseException
 from rnnlab.build import EMPTY, build_part
 from rnnlab.config_file import members_chosen, wrong_file
 from rnnlab.engine import EngineSettings
-from rnnlab.lengths import EvalSettings
+from rnnlab.evaluation import EvalSettings
 from rnnlab.refusal import BadInput, closest, show, unknown_key
 from rnnlab.registry import registry
 from rnnlab.spec import build_spec, requirement

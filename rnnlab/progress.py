@@ -139,7 +139,7 @@ def tell(text: str) -> None:
 
 def summary(statuses: Mapping[str, int]) -> str:
     """Counts by outcome: "12 solved, 3 exhausted"."""
-    return ", ".join(f"{statuses[name]} {name}" for name in COLOURS if statuses.get(name)) or "nothing"
+    return ", ".join(f"{statuses[name]} {name}" for name in COLOURS if statuses.get(name))
 
 
 def print_failures(rows: Sequence[tuple[str, str]], console: Console | None = None) -> None:

@@ -14,6 +14,9 @@ FAILED = "failed"  # a crash: missing data, shown, never counted
 RESULTS = (SOLVED, EXHAUSTED, DIVERGED)  # a trial that ended so is finished
 STATUSES = (RUNNING, *RESULTS, FAILED)
 AT_LENGTH = "at_length/"  # begins the names of metrics of the final weights at other values of the task's dial
+BY_LAG = "by_lag/"  # begins the names of metrics of the final weights by the distance that an output has to bridge
+BY_LAG_POINTS = "by_lag/points"  # a metric: at how many distances the others are known
+BY_LAG_METRICS = ("by_lag/loss", "by_lag/accuracy", "by_lag/outputs")  # in a store; their step is the distance
 DIAGNOSED = ("diagnostics/", "theory/")  # begin the names of metrics that diagnostics find
 UPDATE_RATIO = "diagnostics/update_ratio"  # a metric of every network that was diagnosed after a step of training
 AT_THE_END = ("solved", "trained_steps", "steps_to_solve", "first_passage")  # metrics of the last record alone
@@ -47,6 +50,19 @@ class Record:
 def at_length(value: int, metric: str) -> str:
     """The name of a metric of the final weights where the task's dial has this value: `at_length/40/accuracy`."""
     return f"{AT_LENGTH}{value}/{metric}"
+
+
+def at_lag(lag: int, metric: str) -> str:
+    """The name of a metric of the outputs at this distance, one of `BY_LAG_METRICS`: `by_lag/39/loss`."""
+    return f"{BY_LAG}{lag}/{metric}"
+
+
+def placed(name: str, step: int) -> tuple[str, int]:
+    """Under which name and at which step a store keeps a metric: `by_lag/39/loss` as `by_lag/loss` at step 39."""
+    if not name.startswith(BY_LAG) or name.count("/") != 2:
+        return name, step
+    _, lag, metric = name.split("/")
+    return f"{BY_LAG}{metric}", int(lag)
 
 
 class Observation(NamedTuple):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.checkpoints import is_intact, sync_file, sync_folder, write_tensors
+from rnnlab.evaluation import Evaluation
 from rnnlab.folder import Folder
 from rnnlab.record import RUNNING, Record
 
@@ -44,10 +45,10 @@ class SpoolWriter:
         """Something that a person should know."""
         self._write({"note": text})
 
-    def note_unmeasured(self, failed: Mapping[tuple[int, str], int]) -> None:
-        """How many trials that have ended could not be evaluated at which length, and why."""
-        for (value, reason), count in failed.items():
-            self._write({"unmeasured": [value, reason, count]})
+    def note_unmeasured(self, failed: Mapping[tuple[Evaluation, str], int]) -> None:
+        """How many trials that have ended lack which evaluation, and why."""
+        for (one, reason), count in failed.items():
+            self._write({"unmeasured": [one, reason, count]})
 
     def note_undiagnosed(self, failed: Mapping[str, int]) -> None:
         """How many networks could not be diagnosed, and why."""
@@ -88,7 +89,7 @@ class SpoolReader:
         self.folder = folder
         self.offsets: dict[Path, int] = {}
         self.notes: dict[str, None] = {}  # in their order, each once
-        self.unmeasured: Counter[tuple[int, str]] = Counter()  # (length, why not) -> trials
+        self.unmeasured: Counter[tuple[Evaluation, str]] = Counter()  # (evaluation, why not) -> trials
         self.undiagnosed: Counter[str] = Counter()  # why not -> times
 
     def new(self) -> Iterator[tuple[Record, Path | None]]:
@@ -116,8 +117,8 @@ class SpoolReader:
             self.notes[fields["note"]] = None
             return
         if "unmeasured" in fields:
-            value, reason, count = fields["unmeasured"]
-            self.unmeasured[value, reason] += count
+            one, reason, count = fields["unmeasured"]
+            self.unmeasured[one, reason] += count
             return
         if "undiagnosed" in fields:
             reason, count = fields["undiagnosed"]

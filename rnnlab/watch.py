@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rnnlab.diagnostics.observation import SEQUENCES, observe, observe_whole, theory
 from rnnlab.draws import held_out
-from rnnlab.lengths import reason_of
+from rnnlab.evaluation import reason_of
 from rnnlab.memory import width_of_step
 from rnnlab.record import Observation
 from rnnlab.spec import name_of, param

@@ -13,29 +13,25 @@ import signal
 import sys
 import time
 import traceback
-from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
 from rnnlab import provenance
 from rnnlab.checkpoints import Checkpoints, Unusable
-from rnnlab.claims import DEATHS_ALONE, Attempt, Claims, blame, died_alone, narrower
+from rnnlab.claims import Claims, blame, died_alone, explain, narrower
 from rnnlab.cost import stack_width
+from rnnlab.evaluation import evaluated
 from rnnlab.folder import Folder, Work, worker_lock
-from rnnlab.lengths import attempt
-from rnnlab.record import EXHAUSTED, FAILED, SOLVED, Checkpoint, Observation, Record
+from rnnlab.record import FAILED, Checkpoint, Record
 from rnnlab.spool import SpoolWriter
 from rnnlab.sweep import by_shape
+from rnnlab.timed import TimedWatch
 from rnnlab.train import Refill, Stack, chunks, continues
 from rnnlab.trial import Trial, shape_key
 from rnnlab.watch import DiagnosticsSettings, Watch
 
 KILOBYTE = 1024 if sys.platform != "darwin" else 1  # in which the system counts memory
-DIED = "its worker process died; the next launch tries it again"  # why a trial is not evaluated at other lengths
 DIED_BEFORE = "its worker process died with it alone"  # why a trial is not diagnosed
 
 
@@ -129,7 +125,7 @@ class _Worker:
                 continue
             attempts = self.claims.attempts[trial.key]
             if reason := blame(attempts):
-                self._end(Record(trial.key, 0, FAILED, error=self._explain(reason)))
+                self._end(Record(trial.key, 0, FAILED, error=explain(reason)))
                 continue
             found = (shape_key(trial), narrower(attempts) if attempts else self._width([trial]))
             wanted = wanted or found
@@ -139,14 +135,6 @@ class _Worker:
                 self.claims.release(trial.key)
         self._begin(taken)
         return taken
-
-    def _explain(self, attempt: Attempt) -> str:
-        """Why a trial failed: the error that was raised, or what is known of a worker's death."""
-        if attempt.error:
-            return attempt.error
-        said = last_line(Path(attempt.log)) if attempt.log else ""
-        told = f"its last words: {said}" if said else "without a word: killed, perhaps for want of memory"
-        return f"its worker process died {DEATHS_ALONE} times with this trial alone, {told}"
 
     def _train(self, trials: Sequence[Trial], refill: Refill) -> Iterator[None]:
         """Train a stack to its end; an error ends the attempt at all trials that are in it."""
@@ -161,13 +149,13 @@ class _Worker:
                     return
                 self._share(live, time.monotonic() - began - (watch.taken() if watch else 0.0))
                 self._note_undiagnosed(watch)
-                yield from self._report(self._at_lengths(records), stack)
+                yield from self._report(self._evaluated(records), stack)
         except _DiskError as error:
             raise error.__cause__ or error from None
         except Exception:  # noqa: BLE001 - whatever it was, it is reported with the trial that raises it alone
             self.claims.release_failed(traceback.format_exc())
 
-    def _watch(self) -> _Timed | None:
+    def _watch(self) -> TimedWatch | None:
         """What diagnoses the trials that are held; nothing where it may have cost one of them its worker."""
         settings = DiagnosticsSettings(**self.plan.diagnostics)
         if settings.every is None:
@@ -177,33 +165,24 @@ class _Worker:
             with _disk_errors():
                 self.spool.note_undiagnosed({DIED_BEFORE: len(risky)})
             return None
-        return _Timed(Watch(settings))
+        return TimedWatch(Watch(settings))
 
-    def _note_undiagnosed(self, watch: _Timed | None) -> None:
+    def _note_undiagnosed(self, watch: TimedWatch | None) -> None:
         if watch is not None and watch.watch.failed:
             with _disk_errors():
                 self.spool.note_undiagnosed(watch.watch.failed)
             watch.watch.failed.clear()
 
-    def _at_lengths(self, records: Sequence[Record]) -> list[Record]:
-        """The records, with evaluations at the lengths asked for where trials have ended with weights of use.
+    def _evaluated(self, records: Sequence[Record]) -> list[Record]:
+        """The records, with what else is measured of trials that have ended.
 
-        What cannot be evaluated is told and left out. No trial is to fail by it: one whose worker died with it alone is
-        not evaluated again.
+        No trial is to fail by it: one whose worker died with it alone is not evaluated again.
         """
-        ended = [record for record in records if record.status in (SOLVED, EXHAUSTED)] if self.plan.lengths else []
-        risky = {record.key for record in ended if died_alone(self.claims.attempts[record.key])}
-        ended = [record for record in ended if record.key not in risky]
-        failed = Counter({(value, DIED): len(risky) for value in self.plan.lengths if risky})
-        more: dict[str, dict[str, float]] = {}
-        if ended:
-            trials, weights = [self.trials[record.key] for record in ended], [record.weights for record in ended]
-            found = attempt(trials, weights, self.plan.lengths)
-            more = {record.key: metrics for record, metrics in zip(ended, found.metrics, strict=True)}
-            failed.update(found.failed)
+        risky = {record.key for record in records if died_alone(self.claims.attempts[record.key])}
+        found, failed = evaluated(records, self.trials, self.plan.evaluations, risky)
         with _disk_errors():
             self.spool.note_unmeasured(failed)
-        return [replace(record, metrics={**record.metrics, **more.get(record.key, {})}) for record in records]
+        return found
 
     def _share(self, live: Sequence[str], seconds: float) -> None:
         """Charge the trials that were in the stack with the time that passed."""
@@ -265,28 +244,6 @@ class _Worker:
         return stored.checkpoint
 
 
-class _Timed:
-    """A watch, and the time that it takes: no part of a trial's training."""
-
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
-        self.seconds = 0.0
-        self.due = watch.due
-
-    def observe(
-        self, trials: Sequence[Trial], parameters: Mapping[str, Tensor], steps: Sequence[int], ended: Sequence[bool]
-    ) -> list[Observation]:
-        began = time.monotonic()
-        found = self.watch.observe(trials, parameters, steps, ended)
-        self.seconds += time.monotonic() - began
-        return found
-
-    def taken(self) -> float:
-        """Seconds since this was asked last."""
-        seconds, self.seconds = self.seconds, 0.0
-        return seconds
-
-
 class _DiskError(Exception):
     """The folder could not be written: no fault of a trial."""
 
@@ -297,14 +254,6 @@ def _disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise _DiskError from error
-
-
-def last_line(log: Path) -> str:
-    """The last line of what a worker printed."""
-    with contextlib.suppress(OSError):
-        lines = log.read_text(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else ""
-    return ""
 
 
 def _log_of_this_process() -> str:

@@ -85,8 +85,16 @@ BAD = [  # words, and the whole of the one line: the key, the value, what is all
     ("eval.lengths=3", "eval.lengths", "3", "must be a list, each entry an integer >= 0"),
     ("eval.lengths=[1.5]", "eval.lengths", "[1.5]", "must be a list, each entry an integer >= 0"),
     ("eval={lengths:[x]}", "eval.lengths", "['x']", "must be a list, each entry an integer >= 0"),
-    ("eval.length=[3]", "eval.length", "[3]", "unknown key; did you mean eval.lengths? allowed: eval.lengths"),
-    ("eval=null", "eval", "null", "must be a group of keys: lengths"),
+    (
+        "eval.length=[3]",
+        "eval.length",
+        "[3]",
+        "unknown key; did you mean eval.lengths? allowed: eval.lengths, eval.by_lag",
+    ),
+    ("eval=null", "eval", "null", "must be a group of keys: lengths, by_lag"),
+    ("eval.by_lag=1", "eval.by_lag", "1", "must be true or false"),
+    ("eval.by_lag=null", "eval.by_lag", "null", "must be true or false"),
+    ("-m seed=0,1 eval.by_lag=true,false", "eval.by_lag", "true,false", NO_AXIS),
     ("-m eval.lengths=[3],[4]", "eval.lengths", "[3],[4]", NO_AXIS),
     ("-m seed=0,1 eval.lengths=3,4", "eval.lengths", "3,4", NO_AXIS),
     ("diagnostics.every=0", "diagnostics.every", "0", "must be an integer >= 1, or auto, or null"),
@@ -567,6 +575,7 @@ def test_the_same_trial_again_is_found_in_the_store_and_force_trains_it_again(mo
 def test_every_named_sweep_runs_when_shrunk_to_two_steps(name, monkeypatch, store, capsys):
     """All its trials are trained; a few of them by the command itself, which writes any trial in the same way."""
     small = ("train.max_steps=2", "train.eval_size=4", "train.batch_size=2", "model.hidden_size=4", "seed=0")
+    small += ("engine=inline", "engine.report=false")
     planned = []
 
     def survey_of_a_few(trials, place):
@@ -574,7 +583,7 @@ def test_every_named_sweep_runs_when_shrunk_to_two_steps(name, monkeypatch, stor
         return Survey(trials[:: len(trials) // 5], place)
 
     monkeypatch.setattr(engine, "Survey", survey_of_a_few)
-    assert command_line(monkeypatch, f"experiment={name}", *small, "engine=inline", f"store.path={store}") == 0
+    assert command_line(monkeypatch, f"experiment={name}", *small, f"store.path={store}") == 0
     for _, mates in groupby(sorted(planned, key=shape_key), shape_key):
         assert {record.status for record in fit(list(mates)) if record.ended} == {"exhausted"}
     frame = Reader(store).frame(name)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from rnnlab import config
 from rnnlab.engine import EngineSettings
-from rnnlab.lengths import EvalSettings
+from rnnlab.evaluation import EvalSettings
 from rnnlab.refusal import BadInput
 from rnnlab.store import DEFAULT_PATH, StoreSettings
 from rnnlab.trial import Model, Train

@@ -8,9 +8,10 @@ import pytest
 from builders import peak_of, trial
 from safetensors.torch import save_file
 
-from rnnlab import cost, memory
+from rnnlab import cost, disk, memory
 from rnnlab.collector import derived, run_name
-from rnnlab.lengths import at_lengths, needed_bytes
+from rnnlab.evaluation import LAGS, attempt
+from rnnlab.lengths import needed_bytes
 from rnnlab.optim import OPTIMIZERS
 from rnnlab.provenance import tags
 from rnnlab.record import EXHAUSTED
@@ -139,26 +140,28 @@ def test_evaluating_in_groups_bounds_the_memory(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["both", "none"])
 @pytest.mark.parametrize(
-    ("fields", "lengths", "watched"),
+    ("fields", "asked", "watched"),
     [
         ({"hidden_size": 64, "max_steps": 300, "eval_every": 20}, (), {}),
         ({"hidden_size": 33, "max_steps": 405, "eval_every": 10, "optimizer": "adam", "task": "adding"}, (), {}),
         ({"hidden_size": 8, "max_steps": 4, "eval_every": 2}, (), {}),
         ({"hidden_size": 8, "max_steps": 4, "eval_every": 2}, range(1, 21), {}),
+        ({"hidden_size": 8, "max_steps": 4, "eval_every": 2, "task": "adding", "length": 60}, [LAGS], {}),
         ({"hidden_size": 64, "max_steps": 300, "eval_every": 20}, (), {"every": "auto"}),
         ({"hidden_size": 8, "max_steps": 10, "eval_every": 2, "delay": 99}, (), {"every": 1, "states": True}),
         ({"hidden_size": 16, "max_steps": 10, "eval_every": 5, "layers": 2}, (), {"every": 1, "capacity": True}),
     ],
-    ids=["copy", "adding", "short", "at other lengths", "diagnosed", "with states", "with capacity"],
+    ids=["copy", "adding", "short", "at other lengths", "by lag", "diagnosed", "with states", "with capacity"],
 )
-def test_a_run_takes_the_store_that_is_said(store, tmp_path_factory, fields, lengths, watched, weights):
+def test_a_run_takes_the_store_that_is_said(store, tmp_path_factory, fields, asked, watched, weights):
     """A course that uses its whole budget, written for 50 trials: the metrics and tensors are those of `fit`."""
-    trials = [trial(**fields, batch_size=2, eval_size=2, learning_rate=1e-12, seed=seed) for seed in range(50)]
+    sizes = {"batch_size": 2, "eval_size": 2 if LAGS not in asked else 200}
+    trials = [trial(**fields, **sizes, learning_rate=1e-12, seed=seed) for seed in range(50)]
     diagnostics = DiagnosticsSettings(**watched)
     watch = Watch(diagnostics) if watched else None
     records = [record for found in chunks(Stack(trials[:1], watch=watch)) for record in found]
     assert records[-1].status == EXHAUSTED
-    records[-1].metrics.update(at_lengths(trials[:1], [records[-1].weights], lengths)[0])
+    records[-1].metrics.update(attempt(trials[:1], [records[-1].weights], asked).metrics[0])
     files = {record.step: saved(record, tmp_path_factory.mktemp("weights")) for record in records if record.weights}
     empty = size_of(store.parent)
     with Writer(StoreSettings(str(store), weights), "an experiment", tags()) as writer:
@@ -167,7 +170,7 @@ def test_a_run_takes_the_store_that_is_said(store, tmp_path_factory, fields, len
             for record in records:
                 writer.write(dataclasses.replace(record, key=one.key), files.get(record.step))
     added = (size_of(store.parent) - empty) / len(trials)
-    assert cost.store_bytes(trials[0], weights == "both", lengths, diagnostics) == pytest.approx(added, rel=0.3)
+    assert disk.store_bytes(trials[0], weights == "both", asked, diagnostics) == pytest.approx(added, rel=0.3)
 
 
 def saved(record, folder):
@@ -256,9 +259,10 @@ def test_what_is_made_up_comes_on_top_and_is_done_by_one_process():
     rates = {shape_key(pending): 1.0, shape_key(done): 3.0}
     alone = cost.estimate([pending], rates, 1, {shape_key(pending): 1}, True)
     both = cost.with_made_up(alone, [(done, [50]), (done, [10**5])], rates)
-    assert both.seconds == pytest.approx(alone.seconds + 3 * cost.steps_worth(done, [50, 10**5]))
+    expected = alone.seconds + 3 * cost.steps_worth(done, [50, 10**5]) + 2 * cost.MAKE_UP_SECONDS
+    assert both.seconds == pytest.approx(expected)
     assert both.memory == cost.PROCESS_BYTES + needed_bytes(done, 10**5)
-    assert both.store == alone.store + 2 * cost.LENGTH_BYTES
+    assert both.store == alone.store + 2 * disk.LENGTH_BYTES
     assert cost.with_made_up(alone, [], rates) == alone
     assert cost.with_made_up(alone, [(done, [50])], {}).seconds is None
     assert cost.with_made_up(alone, [(done, [5])], rates).memory == alone.memory
@@ -270,7 +274,7 @@ def test_an_estimate_sums_the_store_and_takes_the_largest_memory():
     found = cost.estimate(trials, {}, 2, widths, weights=False)
     assert found.seconds is None
     assert found.memory == 2 * (cost.PROCESS_BYTES + memory.peak_bytes(trials[-1], 2))
-    assert found.store == sum(cost.store_bytes(one, False) for one in trials)
+    assert found.store == sum(disk.store_bytes(one, False) for one in trials)
     assert [what for what, _ in found.rows()] == ["time", "memory", "disk"]
     assert found.rows()[0][1] == "not known"
     assert cost.estimate([], {}, 2, {}, True) == cost.Estimate(cost.START_SECONDS, 0, 0)

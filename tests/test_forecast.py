@@ -121,7 +121,7 @@ def test_a_dry_run_tells_a_time_and_a_memory_that_count_the_evaluations_at_other
 def test_the_evaluations_of_trials_that_were_solved_early_count_in_full(told, monkeypatch):
     trials, plain = told
     survey = Survey(trials, plain.place)
-    found = Forecast(survey.start("resume"), plain.given, survey, True, lengths=[10**4])
+    found = Forecast(survey.start("resume"), plain.given, survey, True, asked=[10**4])
     outcome = Outcome(trained={one.key: 5 for one in trials})
     monkeypatch.setattr(forecast.time, "monotonic", lambda: found.began + found.estimate.seconds)
     rows = dict(found.against(outcome))

@@ -8,6 +8,7 @@ import sqlite3
 import weakref
 from pathlib import Path
 
+import crashes
 import pytest
 import torch
 from builders import bits, normal, peak_of, trial
@@ -17,10 +18,11 @@ from stores import QUICK, command_line
 from rnnlab import engine, lengths, worker
 from rnnlab.claims import Attempt, Claims
 from rnnlab.cost import PROCESS_BYTES
+from rnnlab.evaluation import EvalSettings, attempt
 from rnnlab.forecast import resources
 from rnnlab.frame import MEASURED
 from rnnlab.frame import lengths as lengths_in
-from rnnlab.lengths import at_lengths, attempt, needed_bytes, refusals
+from rnnlab.lengths import at_lengths, needed_bytes, refusals
 from rnnlab.model import forward, shapes
 from rnnlab.provenance import numerics
 from rnnlab.record import AT_LENGTH, DIVERGED, EXHAUSTED, RUNNING, SOLVED
@@ -39,7 +41,8 @@ ASKED = (3, 9)
 
 def run(store, trials, asked=ASKED, weights="both", **settings):
     settings = engine.EngineSettings(**{"launcher": "inline", "progress": "quiet", **settings})
-    return engine.run(trials, "tests", StoreSettings(str(store), weights), settings, "a command", lengths=asked)
+    evaluation = EvalSettings(tuple(asked), by_lag=False)
+    return engine.run(trials, "tests", StoreSettings(str(store), weights), settings, "a command", evaluation=evaluation)
 
 
 def columns(store, keep=lambda name: True):
@@ -359,6 +362,7 @@ def test_it_changes_no_key_and_no_training_number(fresh):
     assert {name: row[name] for name in named} == at_lengths([trials[0]], [last.weights], ASKED)[0]
 
 
+@pytest.mark.slow
 def test_workers_and_stacks_do_not_change_it(fresh):
     trials = [trial(seed=seed, **SMALL) for seed in range(4)]
     one, two = fresh("one"), fresh("two")
@@ -425,18 +429,10 @@ def test_a_launch_that_is_cut_off_ends_with_the_same_frame(fresh, monkeypatch):
     trials = [trial(seed=seed, delay=delay, **SMALL) for seed in range(2) for delay in (3, 5)]
     whole, cut = fresh("whole"), fresh("cut")
     run(whole, trials)
-    work = worker.work
     for borders in (2, 1):
-
-        def killed(folder, borders=borders):
-            for count, _ in enumerate(work(folder)):
-                yield
-                if count == borders:
-                    raise RuntimeError("killed")
-
         with monkeypatch.context() as patched:
-            patched.setattr(worker, "work", killed)
-            with pytest.raises(RuntimeError, match="killed"):
+            crashes.interrupt_after(patched, borders)
+            with pytest.raises(crashes.Interrupted):
                 run(cut, trials, checkpoint_seconds=0)
     run(cut, trials)
     assert columns(cut) == columns(whole)
@@ -477,14 +473,14 @@ def test_a_diverged_trial_has_none_and_lacks_none(fresh):
 def test_records_that_have_not_ended_are_left_as_they_are(fresh, monkeypatch):
     one = trial(**SMALL)
     seen = []
-    whole = worker._Worker._at_lengths
+    whole = worker._Worker._evaluated
 
     def noted(self, records):
         found = whole(self, records)
         seen.extend(zip(records, found, strict=True))
         return found
 
-    monkeypatch.setattr(worker._Worker, "_at_lengths", noted)
+    monkeypatch.setattr(worker._Worker, "_evaluated", noted)
     run(fresh("store"), [one])
     assert {before.status for before, _ in seen} == {RUNNING, EXHAUSTED}
     for before, after in seen:

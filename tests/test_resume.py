@@ -21,13 +21,16 @@ from stores import QUICK, command_line
 from benchmarks import kills
 from rnnlab import checkpoints, engine, worker
 from rnnlab.checkpoints import Checkpoints, Unusable
+from rnnlab.evaluation import EvalSettings
 from rnnlab.folder import Work, new_folder
 from rnnlab.frame import MEASURED
+from rnnlab.launch import launch
 from rnnlab.optim import OPTIMIZERS
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED
 from rnnlab.store import StoreSettings, sqlite_place
 from rnnlab.store.reader import Reader
 from rnnlab.train import Stack, chunks, continues, fit
+from rnnlab.watch import DiagnosticsSettings
 
 SMALL = {"max_steps": 12, "eval_every": 3, "eval_size": 8, "batch_size": 4, "hidden_size": 8}
 
@@ -61,28 +64,11 @@ def undisturbed(schema, tmp_path_factory):
     return lambda trials: numbers_of(tuple(trials))
 
 
-class Interrupted(Exception):
-    pass
-
-
-def interrupt_after(monkeypatch, borders: int) -> None:
-    """Let the next launch end as if it was killed, after so many chunk borders."""
-    whole = worker.work
-
-    def cut_off(folder):
-        for count, _ in enumerate(whole(folder)):
-            yield
-            if count == borders:
-                raise Interrupted
-
-    monkeypatch.setattr(worker, "work", cut_off)
-
-
 def cut_off(monkeypatch, store, trials, borders: int, **settings) -> None:
     """Launch, and be killed after so many chunk borders."""
     with monkeypatch.context() as patched:
-        interrupt_after(patched, borders)
-        with pytest.raises(Interrupted):
+        crashes.interrupt_after(patched, borders)
+        with pytest.raises(crashes.Interrupted):
             run(store, trials, **settings)
 
 
@@ -211,9 +197,9 @@ def test_a_checkpoint_that_cannot_be_used_is_told_and_the_trial_starts_again(
 def test_what_a_launch_left_is_brought_to_the_store_and_goes_on(borders, store, monkeypatch, undisturbed):
     trials = [trial(**SMALL, seed=s, delay=d) for s in range(2) for d in (3, 5)]
     expected = undisturbed(trials)
-    interrupt_after(monkeypatch, borders)
+    crashes.interrupt_after(monkeypatch, borders)
     monkeypatch.setattr("rnnlab.collector.Collector.collect", lambda self: None)  # the store has seen nothing of it
-    with pytest.raises(Interrupted):
+    with pytest.raises(crashes.Interrupted):
         run(store, trials, checkpoint_seconds=0)
     monkeypatch.undo()
     assert Reader(store).frame("tests").empty
@@ -235,12 +221,12 @@ def test_a_launch_that_was_killed_while_it_wrote_is_completed(name, call, store,
     def killed(*args, **kwargs):
         calls.append(name)
         if len(calls) == call:
-            raise Interrupted
+            raise crashes.Interrupted
         return whole(*args, **kwargs)
 
     with monkeypatch.context() as patched:
         patched.setattr(MlflowClient, name, killed)
-        with pytest.raises(Interrupted):
+        with pytest.raises(crashes.Interrupted):
             run(store, trials)
     assert run(store, trials).exit_status == 0
     assert numbers(store) == expected
@@ -275,9 +261,9 @@ def test_a_checkpoint_without_its_curve_in_the_store_is_not_used(store, monkeypa
 def test_a_plan_of_which_a_trial_cannot_be_built_any_more_is_recovered_all_the_same(store, monkeypatch, undisturbed):
     trials = [trial(**SMALL, seed=s) for s in range(2)]
     expected = undisturbed(trials)
-    interrupt_after(monkeypatch, 5)  # the two have ended, the third has begun
+    crashes.interrupt_after(monkeypatch, 5)  # the two have ended, the third has begun
     monkeypatch.setattr("rnnlab.collector.Collector.collect", lambda self: None)
-    with pytest.raises(Interrupted):
+    with pytest.raises(crashes.Interrupted):
         run(store, [*trials, trial(**SMALL | {"max_steps": 6}, seed=2)])
     monkeypatch.undo()
     (folder,) = (sqlite_place(store).sweeps / "launches").iterdir()
@@ -317,7 +303,27 @@ def test_a_launch_leaves_to_another_what_that_one_trains(store, monkeypatch):
     outcome = run(store, [mine, theirs])
     assert waits == [{(mine.key, EXHAUSTED)}]
     assert outcome.statuses == {EXHAUSTED: 2}
+    assert outcome.elsewhere == 0
     assert not folder.root.exists()
+
+
+def test_a_launch_says_what_another_one_trained_meanwhile(store, monkeypatch, capsys):
+    mine, theirs = trial(**SMALL, seed=0), trial(**SMALL, seed=1)
+    folder = new_folder(sqlite_place(store).sweeps)
+    folder.root.parent.mkdir(parents=True)
+    owner = folder.create(Work([theirs], "tests", 4, 1, 0, 20.0, {}))
+
+    def wait(seconds):
+        owner.close()
+        folder.remove()
+        run(store, [theirs])  # how the other launch ends
+
+    monkeypatch.setattr(engine.time, "sleep", wait)
+    settings = engine.EngineSettings(launcher="inline", progress="quiet")
+    launch([mine, theirs], "tests", StoreSettings(str(store)), settings, EvalSettings(), DiagnosticsSettings())
+    assert capsys.readouterr().out == "tests: done; 1 exhausted, 1 trial by another launch\n"
+    launch([mine, theirs], "tests", StoreSettings(str(store)), settings, EvalSettings(), DiagnosticsSettings())
+    assert capsys.readouterr().out == "tests: done; nothing to train (2 were in the store already)\n"
 
 
 # Modes
@@ -432,9 +438,9 @@ def test_a_larger_budget_that_is_interrupted_goes_on_all_the_same(borders, store
     small, large = trial(**SMALL | {"max_steps": 4}), trial(**SMALL | {"max_steps": 14})
     expected = undisturbed([large])
     run(store, [small])
-    interrupt_after(monkeypatch, borders)
+    crashes.interrupt_after(monkeypatch, borders)
     monkeypatch.setattr("rnnlab.collector.Collector.collect", lambda self: None)
-    with pytest.raises(Interrupted):
+    with pytest.raises(crashes.Interrupted):
         run(store, [large], experiment="more", checkpoint_seconds=0)
     monkeypatch.undo()
     run(store, [large], experiment="more")

@@ -19,16 +19,29 @@ from torch import zeros
 from experiments import ui
 from reports import build
 from rnnlab.collector import derived, run_name
-from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED, Record
+from rnnlab.record import BY_LAG_METRICS, DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED, Record
 from rnnlab.refusal import BadInput
-from rnnlab.store import POSTGRES, SERVER, StoreSettings, place_of, settings_of_uri, without_password
+from rnnlab.store import (
+    NOTE_TAG,
+    POSTGRES,
+    SERVER,
+    VIEW_VERSION_TAG,
+    StoreSettings,
+    place_of,
+    settings_of_uri,
+    without_password,
+)
+from rnnlab.store.client import client_of
+from rnnlab.store.experiment import refresh
 from rnnlab.store.kinds import kind_of
 from rnnlab.store.reader import Reader
+from rnnlab.store.view import VERSION
 from rnnlab.store.writer import StoreFailure, Writer
 
 KINDS = (POSTGRES, SERVER)
 CHECKOUT = Path(__file__).parents[1]
 SWEEP = (*QUICK, "-m", "task.delay=3,5", "seed=0,1", "engine.workers=1", "engine.progress=quiet")
+ADDING = (*QUICK, "-m", "task=adding", "task.length=6,8", "seed=0,1", "engine.workers=1", "engine.progress=quiet")
 ACCIDENTS = ["run_id", "pid", "seconds"]  # columns of a frame that belong to the launch
 NOBODY = "http://127.0.0.1:1"  # a port that nobody listens on
 
@@ -107,6 +120,20 @@ def test_the_three_kinds_of_store_hold_the_same(store, postgres, server, tmp_pat
         assert not reader.artifact(rows[0], "weights/final.safetensors").exists()
 
 
+def test_experiments_are_prepared_for_the_ui_in_every_kind_of_store(remote, tmp_path):
+    """Also those of an earlier rnnlab, when they are looked at."""
+    write_all(remote, tmp_path)
+    place = place_of(remote)
+    client_of(place).set_experiment_tag(Reader(place).experiment_ids()["first"], VIEW_VERSION_TAG, "1")
+    refresh(Reader(place))
+    with kind_of(place).rows(place) as rows:
+        versions, notes = rows.experiment_tags(VIEW_VERSION_TAG), rows.experiment_tags(NOTE_TAG)
+    assert {version.split()[0] for version in versions.values()} == {VERSION}
+    assert set(versions) >= {"first", "second"}
+    assert "**first**" in notes["first"]
+    assert "a note" in notes["second"]
+
+
 def test_a_sweep_gives_the_same_in_every_kind_of_store(store, remote, monkeypatch, capsys):
     assert command_line(monkeypatch, *SWEEP, f"store.path={store}") == 0
     capsys.readouterr()
@@ -114,18 +141,23 @@ def test_a_sweep_gives_the_same_in_every_kind_of_store(store, remote, monkeypatc
     assert capsys.readouterr() == ("adhoc: done; 4 exhausted\n", "")
     equal(contents(place_of(remote), "adhoc"), contents(store, "adhoc"))
     assert command_line(monkeypatch, *SWEEP, *words_of(remote)) == 0
-    assert "nothing (4 were in the store already)" in capsys.readouterr().out
+    assert "nothing to train (4 were in the store already)" in capsys.readouterr().out
     assert len(Reader(place_of(remote)).trials()) == 4
 
 
 @pytest.mark.slow
 def test_evaluations_that_are_made_up_are_the_same_in_every_kind_of_store(store, remote, monkeypatch, capsys):
     for words in ([f"store.path={store}"], words_of(remote)):
-        assert command_line(monkeypatch, *SWEEP, *words) == 0
-        assert command_line(monkeypatch, *SWEEP, *words, "eval.lengths=[5,30]") == 0
-        assert "4 finished before without them; evaluated now" in capsys.readouterr().err
+        assert command_line(monkeypatch, *ADDING, "eval.by_lag=false", *words) == 0
+        assert command_line(monkeypatch, *ADDING, "eval.lengths=[5,30]", *words) == 0
+        said = capsys.readouterr().err
+        assert "eval.lengths: 4 finished before without them; evaluated now" in said
+        assert "eval.by_lag: 4 finished before without it; evaluated now" in said
     found = contents(place_of(remote), "adhoc")
     assert found[0]["at_length/30/loss"].notna().all()
+    by_lag = Reader(place_of(remote)).courses("adhoc", BY_LAG_METRICS)
+    assert by_lag.equals(Reader(store).courses("adhoc", BY_LAG_METRICS))
+    assert set(by_lag["metric"]) == set(BY_LAG_METRICS)
     equal(found, contents(store, "adhoc"))
 
 

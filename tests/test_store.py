@@ -308,7 +308,7 @@ def test_parameters_are_kept_as_artifacts_or_not_as_asked(store, tmp_path, weigh
 def test_runs_are_flat_named_and_tagged_and_the_view_is_prepared(store):
     one = trial()
     with Writer(StoreSettings(str(store)), "tests", {"rnnlab.git_commit": "abc"}) as writer:
-        writer.begin_sweep([one], ["task.delay", "seed"], "a note")
+        writer.begin_sweep([one, trial(delay=7)], ["task.delay"], "a note")
         writer.begin(one, "a name", {})
         for record in course(one):
             writer.write(record)
@@ -321,7 +321,7 @@ def test_runs_are_flat_named_and_tagged_and_the_view_is_prepared(store):
         (view,) = connection.execute(VIEW_OF_TESTS, (VIEW_TAG,)).fetchone()
         statuses = connection.execute("SELECT status FROM runs").fetchall()
     connection.close()
-    assert json.loads(view)["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "task.delay"}]
+    assert json.loads(view)["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "distance"}]
     assert set(statuses) == {("FINISHED",)}
 
 

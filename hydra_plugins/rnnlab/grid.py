@@ -51,17 +51,33 @@ class StackLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from rnnlab.config import all_of, experiment_of, refuse_other_launchers, resolved, settings_of, trials_of
-        from rnnlab.launch import launch
+        from rnnlab.config import (
+            ADHOC,
+            all_of,
+            experiment_of,
+            refuse_other_launchers,
+            resolved,
+            settings_of,
+            source_of,
+            trials_of,
+        )
+        from rnnlab.launch import complete, launch
 
         refuse_other_launchers(self.config.hydra)
         loader = self.hydra_context.config_loader
         settings, trials = all_of(
             lambda: settings_of(self.config), lambda: trials_of(job_overrides, self.config, loader)
         )
-        status = launch(trials, experiment_of(self.config.hydra), *settings, {"config.yaml": resolved(self.config)})
-        if status:
-            sys.exit(status)
+        experiment, (store, execution, *_) = experiment_of(self.config.hydra), settings
+        files = {"config.yaml": resolved(self.config), **source_of(self.config.hydra)}
+        outcome = launch(trials, experiment, *settings, files)
+        if execution.report and experiment != ADHOC and len(trials) > 1 and complete(outcome, execution):
+            from reports.attach import at_the_end
+
+            keys, trained = {trial.key for trial in trials}, bool(outcome.statuses)
+            at_the_end(experiment, store, keys, anew=trained, quiet=execution.progress == "quiet")
+        if outcome.exit_status:
+            sys.exit(outcome.exit_status)
         return []
 
 

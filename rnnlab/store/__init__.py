@@ -33,9 +33,13 @@ PREFIX_TAG = "rnnlab.prefix_key"  # equal for trials that differ in their budget
 SHAPE_TAG = "rnnlab.shape_key"  # equal for trials that can train in one stack
 SUPERSEDED_TAG = "superseded"  # by the run that it names, a newer one of the same trial
 ERROR_TAG = "rnnlab.error"
-NOTE_TAG = "mlflow.note.content"  # shown by the UI as Markdown
+NOTE_TAG = "mlflow.note.content"  # of runs and experiments; shown by the UI as Markdown
+EXPERIMENT_KIND_TAG = "mlflow.experimentKind"
+VIEW_VERSION_TAG = "rnnlab.view"  # of an experiment: version of what it is described and shown by, digest of its note
 TRIAL, SWEEP = "trial", "sweep"  # values of KIND_TAG
 PLAN_FILE = "plan.json"  # artifact of a sweep's run: its trials and their keys
+REPORT_FILE = "report/index.html"  # artifact of a sweep's run: what was drawn of its experiment
+DISTANCE = "distance"  # param of a run that its task's fields decide
 DIAGNOSTICS = "diagnostics"  # the folder of what diagnostics found among a run's artifacts
 NOTHING = "null"  # how a missing value is written in a param
 

@@ -1,6 +1,7 @@
 """Params, tags and points of a run as MLflow's API takes them: many in one call, but not too many.
 
-A point's time is the run's start plus its step in milliseconds, so that a point written again is the same point.
+A point's time is the run's start plus its step in milliseconds, so that a point written again is the same point. What
+is measured by lag has the lag in the place of the step.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rnnlab.record import placed
 from rnnlab.refusal import show
 from rnnlab.store import NOTHING
 
@@ -34,7 +36,7 @@ def log_points(
     client: MlflowClient, run_id: str, started: int, points: Sequence[Point], tags: Mapping[str, str] | None = None
 ) -> None:
     """Write points of a run that began at `started` (milliseconds since 1970), and with the last of them its tags."""
-    metrics = [_metric(*point, started) for point in points]
+    metrics = [_metric(*placed(name, step), value, started) for name, value, step in points]
     while len(metrics) > MAX_METRICS:
         client.log_batch(run_id, metrics=metrics[:MAX_METRICS])
         metrics = metrics[MAX_METRICS:]
@@ -54,7 +56,7 @@ def _tags(values: Mapping[str, str]) -> list[RunTag]:
     return [RunTag(key, value) for key, value in values.items()]
 
 
-def _metric(name: str, value: float, step: int, started: int) -> Metric:
+def _metric(name: str, step: int, value: float, started: int) -> Metric:
     from mlflow.entities import Metric
 
     stored = value if math.isfinite(value) else math.nan  # inf would be stored as 1.8e308

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnlab.frame import MEASURED, WHEN
-from rnnlab.record import AT_LENGTH, AT_THE_END, DIAGNOSED
+from rnnlab.record import AT_LENGTH, AT_THE_END, BY_LAG, DIAGNOSED
 from rnnlab.store import ATTEMPT_TAG, DIAGNOSTICS, ERROR_TAG, LAUNCH_TAG, NOTE_TAG
 from rnnlab.store.batches import Point, log_points, log_tags
 from rnnlab.store.reader import Reader
@@ -69,7 +69,8 @@ class OpenRun:
         """Begin with what another run recorded at multiples of `every` steps, and with its initial parameters."""
         points = reader.curves(run_id)
         points = points[(points["step"] % every == 0) & ~points["key"].isin((*AT_THE_END, *MEASURED))]
-        points = points[~points["key"].str.startswith(AT_LENGTH)]  # of the weights at the end of the smaller budget
+        # Of the weights at the end of the smaller budget; the steps of the latter are lags
+        points = points[~points["key"].str.startswith((AT_LENGTH, BY_LAG))]
         # At the end of the smaller budget more is found, and in other precision, than in the middle of a larger one
         diagnosed, end = points["key"].str.startswith(DIAGNOSED), points["step"] == points["step"].max()
         points = points[~(diagnosed & end) | (points["step"] == 0)]

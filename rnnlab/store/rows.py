@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
 
+import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from rnnlab.store import (
     ATTEMPT_TAG,
@@ -54,14 +57,23 @@ RUNS = f"""
     ORDER BY runs.start_time, runs.run_uuid
 """  # noqa: S608
 EXPERIMENTS = "SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active'"
+EXPERIMENT_TAGS = """
+    SELECT experiments.name, experiment_tags.value
+    FROM experiment_tags JOIN experiments ON experiments.experiment_id = experiment_tags.experiment_id
+    WHERE experiments.lifecycle_stage = 'active' AND experiment_tags.key = ?
+"""
+POINTS_OF_COURSES = ("run_id", "key", "step", "timestamp", "value")
+LARGEST = sys.float_info.max  # what MLflow makes of infinity
 PARAMS = "SELECT run_uuid, key, value FROM params"
 PARAMS_OF_RUN = "SELECT key, value FROM params WHERE run_uuid = ?"
 TAGS = "SELECT key, value FROM tags WHERE run_uuid = ?"
+TAGS_NAMED = "SELECT run_uuid, key, value FROM tags WHERE key IN (%s)"
 VALUE = "CASE WHEN is_nan THEN NULL ELSE value END"
 METRICS = f"SELECT run_uuid, key, {VALUE} FROM latest_metrics"  # noqa: S608
 LATEST = f"{METRICS} WHERE run_uuid = ?"
 POINTS = f"SELECT key, step, {VALUE} FROM metrics WHERE run_uuid = ? ORDER BY key, step, timestamp"  # noqa: S608
-COURSES = f"SELECT run_uuid, key, step, {VALUE} FROM metrics WHERE key IN (%s) ORDER BY run_uuid, key, step, timestamp"  # noqa: S608
+COURSE = f"SELECT run_uuid, step, timestamp, {VALUE} FROM metrics WHERE key = ?"  # noqa: S608
+PORTION = 100_000  # rows that are held as tuples at a time
 
 
 class Rows(Protocol):
@@ -85,14 +97,20 @@ class Rows(Protocol):
     def tags(self, run_id: str) -> dict[str, str]:
         """All tags of one run."""
 
+    def tags_named(self, names: Sequence[str]) -> pd.DataFrame:
+        """These tags of all trials and sweeps, in any order: run_id, key, value."""
+
     def points(self, run_id: str) -> pd.DataFrame:
         """Every point of one run: key, step, value."""
 
     def courses(self, keys: Sequence[str]) -> pd.DataFrame:
-        """Every point of these metrics, of all runs: run_id, key, step, value."""
+        """Every point of these metrics, of all runs, in any order: `POINTS_OF_COURSES`."""
 
     def experiment_ids(self) -> dict[str, str]:
         """Name -> MLflow id of the experiments that nobody deleted."""
+
+    def experiment_tags(self, key: str) -> dict[str, str]:
+        """Name -> value of a tag of the experiments that have it and that nobody deleted."""
 
     def artifact(self, run: Row, name: str, folder: Path) -> Path:
         """The file of an artifact, which need not exist; `run` is a row of `runs`.
@@ -137,16 +155,21 @@ class SqlRows:
     def tags(self, run_id: str) -> dict[str, str]:
         return dict(self._fetch(TAGS, run_id))
 
+    def tags_named(self, names: Sequence[str]) -> pd.DataFrame:
+        marks = ", ".join("?" for _ in names)
+        return table(self._fetch(TAGS_NAMED % marks, *names), ("run_id", "key", "value"))
+
     def points(self, run_id: str) -> pd.DataFrame:
         return numbers(self._fetch(POINTS, run_id), ("key", "step", "value"))
 
     def courses(self, keys: Sequence[str]) -> pd.DataFrame:
-        marks = ", ".join("?" for _ in keys)
-        found = self._fetch(COURSES % marks, *keys) if keys else []
-        return numbers(found, ("run_id", "key", "step", "value"))
+        return courses((key, portion) for key in keys for portion in self._portions(COURSE, key))
 
     def experiment_ids(self) -> dict[str, str]:
         return {name: str(number) for name, number in self._fetch(EXPERIMENTS)}
+
+    def experiment_tags(self, key: str) -> dict[str, str]:
+        return dict(self._fetch(EXPERIMENT_TAGS, key))
 
     def artifact(self, run: Row, name: str, folder: Path) -> Path:
         """Artifacts lie in the store's folder for them, even where the two were moved together."""
@@ -155,6 +178,13 @@ class SqlRows:
             return moved
         beside = self.place.artifacts / run["experiment"] / run["run_id"] / "artifacts" / name
         return beside if beside.is_file() else moved
+
+    def _portions(self, query: str, *values: Any) -> Iterator[list[tuple[Any, ...]]]:
+        if self.empty:
+            return
+        cursor = self.connection.execute(query.replace("?", self.mark), values)
+        while portion := cursor.fetchmany(PORTION):
+            yield portion
 
     def _fetch(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         if self.empty:
@@ -168,8 +198,35 @@ def table(rows: Iterable[tuple[Any, ...]], columns: Sequence[str]) -> pd.DataFra
 
 
 def numbers(rows: Iterable[tuple[Any, ...]], columns: Sequence[str]) -> pd.DataFrame:
-    """As `table`, for rows whose `value` is a number, or None for none."""
-    return table(rows, columns).astype({"value": "float64"})
+    """As `table`, for rows whose `value` is a number, or None for none; what MLflow makes of infinity is none."""
+    found = table(rows, columns).astype({"value": "float64"})
+    return found.assign(value=found["value"].where(found["value"].abs() < LARGEST))
+
+
+def courses(portions: Iterable[tuple[str, Sequence[tuple[Any, ...]]]]) -> pd.DataFrame:
+    """`POINTS_OF_COURSES` from portions of rows (run, step, timestamp, value) of a metric; texts are categories."""
+    parts = [_course(key, rows) for key, rows in portions if rows]
+    if not parts:
+        return pd.DataFrame({name: [] for name in POINTS_OF_COURSES}).astype({"run_id": "category", "key": "category"})
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in ("step", "timestamp", "value")}
+    texts = {
+        name: union_categoricals([part[name] for part in parts], sort_categories=True) for name in ("run_id", "key")
+    }
+    return pd.DataFrame(texts | whole)[list(POINTS_OF_COURSES)]
+
+
+def _course(key: str, rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    runs, steps, times, values = zip(*rows, strict=True)
+    value = np.array(values, dtype="float64")
+    value[np.abs(value) >= LARGEST] = np.nan
+    one = pd.Categorical.from_codes(np.zeros(len(rows), dtype="int8"), pd.Index([key]))
+    found = {"step": np.array(steps, dtype="int64"), "timestamp": np.array(times, dtype="int64")}
+    return {"run_id": pd.Categorical(runs), "key": one, "value": value, **found}
+
+
+def wide(long: pd.DataFrame) -> pd.DataFrame:
+    """One row per run and one column per key, from rows of run_id, key, value."""
+    return long.pivot(index="run_id", columns="key", values="value")
 
 
 def problem_of_tables(tables: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 from rnnlab.refusal import BadInput
 from rnnlab.store import (
     KIND_TAG,
+    SWEEP,
     TRIAL,
     Place,
     Unreachable,
@@ -21,11 +22,11 @@ from rnnlab.store import (
 )
 from rnnlab.store.client import client_of
 from rnnlab.store.files import problem_of_folder
-from rnnlab.store.rows import RUN_COLUMNS, RUN_TAGS, numbers, table
+from rnnlab.store.rows import RUN_COLUMNS, RUN_TAGS, courses, numbers, table
 from rnnlab.store.runs import Row
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 PAGE = 500  # runs in one answer, some 10 kB each
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
@@ -93,6 +94,14 @@ class ServerRows:
     def tags(self, run_id: str) -> dict[str, str]:
         return dict(self.client.get_run(run_id).data.tags)
 
+    def tags_named(self, names: Sequence[str]) -> pd.DataFrame:
+        experiments = list(self.experiment_ids().values())
+        runs = (run for kind in (TRIAL, SWEEP) for run in self._runs(kind, experiments))
+        found = (
+            (run.info.run_id, name, run.data.tags[name]) for run in runs for name in names if name in run.data.tags
+        )
+        return table(found, ("run_id", "key", "value"))
+
     def points(self, run_id: str) -> pd.DataFrame:
         keys = sorted(self.client.get_run(run_id).data.metrics)
         points = [point for key in keys for point in self.client.get_metric_history(run_id, key)]
@@ -102,13 +111,17 @@ class ServerRows:
     def courses(self, keys: Sequence[str]) -> pd.DataFrame:
         runs = self._runs(TRIAL, list(self.experiment_ids().values()))
         wanted = ((run.info.run_id, key) for run in runs for key in keys if key in run.data.metrics)
-        found = ((*one, self.client.get_metric_history(*one)) for one in wanted)
-        points = ((run_id, key, point.step, point.value) for run_id, key, history in found for point in history)
-        return numbers(points, ("run_id", "key", "step", "value"))
+        found = ((run_id, key, self.client.get_metric_history(run_id, key)) for run_id, key in wanted)
+        return courses(
+            (key, [(run_id, point.step, point.timestamp, point.value) for point in history])
+            for run_id, key, history in found
+        )
 
     def experiment_ids(self) -> dict[str, str]:
-        found = _all(lambda token: self.client.search_experiments(page_token=token))
-        return {experiment.name: experiment.experiment_id for experiment in found}
+        return {experiment.name: experiment.experiment_id for experiment in self._experiments()}
+
+    def experiment_tags(self, key: str) -> dict[str, str]:
+        return {found.name: found.tags[key] for found in self._experiments() if key in found.tags}
 
     def artifact(self, run: Row, name: str, folder: Path) -> Path:
         """A file that is there is whole: it is moved there when it has come."""
@@ -127,6 +140,9 @@ class ServerRows:
     def _of_trials(self, values: Callable[[Run], Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
         for run in self._runs(TRIAL, list(self.experiment_ids().values())):
             yield from ((run.info.run_id, key, value) for key, value in values(run).items())
+
+    def _experiments(self) -> list[Experiment]:
+        return _all(lambda token: self.client.search_experiments(page_token=token))
 
     def _runs(self, kind: str, experiment_ids: list[str]) -> list[Run]:
         if kind not in self.found:

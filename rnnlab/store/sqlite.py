@@ -10,10 +10,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from rnnlab.refusal import BadInput
-from rnnlab.store import LOCK_TIMEOUT, Place
+from rnnlab.store import LOCK_TIMEOUT, Place, Unreachable
 from rnnlab.store.files import problem_of_folder, read_only
 from rnnlab.store.rows import SqlRows, problem_of_tables
 
+PRIMARY = 0xFF  # of an extended error code of SQLite: the bits of the code that it extends
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 
 
@@ -31,15 +32,18 @@ def check_usable(place: Place) -> None:
 def check_readable(place: Place) -> None:
     if not _file(place).exists():
         raise BadInput(f"{place}: no store there; run a sweep first, for example: make demo")
-    problem = _problem_of_format(place)
+    problem = _problem_of_format(place, "must be a store that a sweep has written")
     if problem:
         raise BadInput(f"{place}: {problem}")
 
 
 @contextlib.contextmanager
 def rows(place: Place) -> Iterator[SqlRows]:
-    with contextlib.closing(connect(_file(place), "ro")) as connection:
-        yield SqlRows(connection, place, {name for (name,) in connection.execute(TABLES)})
+    try:
+        with contextlib.closing(connect(_file(place), "ro")) as connection:
+            yield SqlRows(connection, place, {name for (name,) in connection.execute(TABLES)})
+    except sqlite3.Error as error:
+        raise Unreachable(f"{place}: {_unreadable(error)}") from error
 
 
 @contextlib.contextmanager
@@ -106,7 +110,7 @@ def _file(place: Place) -> Path:
 
 def _problem_of_file(place: Place) -> str:
     path = _file(place)
-    format_problem = _problem_of_format(place)
+    format_problem = _problem_of_format(place, "must be a SQLite database, or a path where one can be created")
     if format_problem:
         return format_problem
     if read_only(path):
@@ -120,22 +124,29 @@ def _problem_of_file(place: Place) -> str:
     return problem_of_folder(path.absolute().parent)  # SQLite keeps its journal beside the file
 
 
-def _problem_of_format(place: Place) -> str:
-    """Why the file is not a store.
+def _unreadable(error: sqlite3.Error) -> str:
+    """What is wrong with a store that looked like one, and what would be right."""
+    damaged = getattr(error, "sqlite_errorcode", 0) & PRIMARY == sqlite3.SQLITE_CORRUPT
+    wanted = "a database that is not damaged, such as a copy" if damaged else "a database of this version of MLflow"
+    return f"cannot be read ({error}); must be {wanted}"
+
+
+def _problem_of_format(place: Place, wanted: str) -> str:
+    """Why the file is not a store, and what is `wanted`.
 
     Only SQLite may open it: the system drops all locks that a process has on a file when the process closes
     the file anywhere, also those of a connection in use; the database would then be damaged by the next writer.
     """
     path = _file(place)
     if not path.is_file():
-        return "not a file; must be a SQLite database, or a path where one can be created"
+        return f"not a file; {wanted}"
     if path.stat().st_size == 0:  # perhaps another process is about to fill it
-        return "" if place.lock.exists() else "an empty file; must be a SQLite database, or a new path"
+        return "" if place.lock.exists() else f"an empty file; {wanted}"
     try:
         with contextlib.closing(connect(path, "ro")) as connection:
             tables = {name for (name,) in connection.execute(TABLES)}
     except sqlite3.DatabaseError as error:
         if "not a database" in str(error):
-            return "not a SQLite database; must be one, or a path where one can be created"
-        return f"cannot be read ({error}); must be a SQLite database"
+            return f"not a SQLite database; {wanted}"
+        return _unreadable(error)
     return problem_of_tables(tables)

@@ -20,6 +20,7 @@ from rnnlab.record import FAILED, RUNNING, Record
 from rnnlab.refusal import BadInput
 from rnnlab.store import (
     ATTEMPT_TAG,
+    DISTANCE,
     ERROR_TAG,
     HEARTBEAT_TAG,
     HOST_TAG,
@@ -45,10 +46,11 @@ from rnnlab.store import (
 )
 from rnnlab.store.batches import log_params, log_points, log_tags
 from rnnlab.store.client import client_of, insist
-from rnnlab.store.experiment import experiment_id, set_view
+from rnnlab.store.experiment import experiment_id, present
 from rnnlab.store.kinds import kind_of
 from rnnlab.store.open_run import OpenRun, taken_over
 from rnnlab.store.reader import Reader
+from rnnlab.store.view import view_of
 from rnnlab.trial import Trial, shape_key
 
 if TYPE_CHECKING:
@@ -151,7 +153,6 @@ class Writer:
         keys = [trial.key for trial in trials]
         tags = {**self.tags, KIND_TAG: SWEEP, NOTE_TAG: note, HEARTBEAT_TAG: _now()}
         with self._writing():
-            set_view(self.client, self.experiment_id, axes)
             planned = frozenset(keys)
             same = [run for run, found in self.reader.plans(self.experiment).items() if found == planned]
             if same:
@@ -162,8 +163,11 @@ class Writer:
                 run = self.client.create_run(self.experiment_id, tags=tags, run_name=f"sweep of {len(trials)} trials")
                 self.sweep_run = run.info.run_id
                 plan = {"keys": keys, "trials": [trial.mapping() for trial in trials]}
+                plan["distances"] = [trial.task.distance for trial in trials]
                 self._keep({PLAN_FILE: json.dumps(plan)}, "")
             self._keep(files or {}, f"launches/{self.launch}")
+            view = view_of(axes, [trial.flat() | {DISTANCE: trial.task.distance} for trial in trials])
+            present(self.client, self.experiment_id, view, len(trials), self.sweep_run, note)
 
     def _keep(self, files: Mapping[str, str], folder: str) -> None:
         """Keep texts as artifacts of the sweep's run."""
