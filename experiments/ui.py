@@ -19,6 +19,8 @@ from collections.abc import Mapping
 
 from rnnlab.refusal import BadInput, unknown_key
 from rnnlab.store import DEFAULT_PATH, SERVER, Place, StoreSettings, place_of, settings_of_uri
+from rnnlab.store.experiment import refresh
+from rnnlab.store.kinds import kind_of
 from rnnlab.store.reader import Reader
 from rnnlab.store.view import link
 
@@ -76,6 +78,7 @@ def start(place: Place, port: int) -> subprocess.Popen[bytes]:
         server.wait()
         said.seek(0)
         lines = said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    kind_of(place).check_usable(place)  # says it better, where MLflow may not write to the store
     raise BadInput(f"{place}: the MLflow server did not start ({lines[-1]})")
 
 
@@ -97,6 +100,7 @@ def main() -> None:
     try:
         place, wanted = arguments(sys.argv[1:])
         reader = Reader(place)
+        refresh(reader)
         numbers, names = reader.experiment_ids(), reader.experiments()
         experiments = {name: numbers[name] for name in names}
         if place.kind == SERVER:
@@ -105,7 +109,9 @@ def main() -> None:
         port = free_port(wanted)
         server = start(place, port)
         _announce(f"http://{HOST}:{port}", " (Ctrl-C ends it)", experiments)
-        sys.exit(server.wait())
+        status = server.wait()
+        print(f"{place}: the MLflow server ended by itself with status {status}", file=sys.stderr)
+        sys.exit(1)
     except BadInput as error:
         print(error, file=sys.stderr)
         sys.exit(2)

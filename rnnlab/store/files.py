@@ -1,7 +1,8 @@
-"""Whether files and folders can be written; nothing is changed to find out."""
+"""Whether files and folders can be written, which nothing is changed to find out; and why they were not."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -25,3 +26,12 @@ def problem_of_folder(folder: Path) -> str:
 def read_only(path: Path) -> bool:
     """Whether the path is marked so, also for a superuser, whom the mark would not stop."""
     return not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(path, os.W_OK)
+
+
+def unwritten(key: str, path: Path, error: OSError, what: str) -> str:
+    """The line that says why `what` was not written to `path`, which a user gave as `key`."""
+    place = f" ({error.filename})" if error.filename not in (None, str(path)) else ""
+    where = f"{key}={path}: {error.strerror or error}{place}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}; free some and give the same command again"
+    return f"{where}; must be {what} that can be written"

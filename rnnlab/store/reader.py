@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
-import tempfile
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from rnnlab.frame import COURSE, OBSERVATION, WHEN, rows_of, tidy
+from rnnlab.frame import OBSERVATION, WHEN, rows_of, tidy
 from rnnlab.record import RESULTS
-from rnnlab.store import DIAGNOSTICS, NOTHING, PLAN_FILE, STATUS_TAG, SWEEP, TRIAL, Place, sqlite_place
+from rnnlab.store import DIAGNOSTICS, NOTHING, SERVER, STATUS_TAG, SWEEP, TRIAL, Place, sqlite_place
 from rnnlab.store.kinds import kind_of
-from rnnlab.store.rows import Rows
+from rnnlab.store.origins import Provenance, provenance
+from rnnlab.store.plans import planned, plans
+from rnnlab.store.rows import Rows, wide
 from rnnlab.store.runs import Row, finished
 
 # Of a run, but not in a frame
@@ -30,6 +33,11 @@ class Reader:
         self.kind = kind_of(self.place)
         self.kind.check_readable(self.place)
 
+    @property
+    def forkable(self) -> bool:
+        """Whether forks of this process can read too: they would share its connections to a server."""
+        return self.place.kind != SERVER
+
     def experiments(self) -> list[str]:
         """The sorted names of the experiments that hold trials or sweeps."""
         with self._rows() as rows:
@@ -43,10 +51,12 @@ class Reader:
         """
         with self._rows() as rows:
             chosen = _chosen(rows, experiment).set_index("run_id")
-            params = _wide(rows.params(), chosen.index).replace(NOTHING, None)
-            metrics = _wide(rows.metrics(), chosen.index)
+            params, metrics = rows.params(), rows.metrics()
+        params, metrics = (wide(found[found["run_id"].isin(chosen.index)]) for found in (params, metrics))
         chosen["experiment"] = experiment
-        found = chosen.drop(columns=list(INTERNAL)).join(params).join(metrics)
+        found = chosen.drop(columns=list(INTERNAL))
+        for more in (params.replace(NOTHING, None), metrics):  # what has a name twice is what it was first
+            found = found.join(more.drop(columns=more.columns.intersection(found.columns)))
         return tidy(found.reset_index()).sort_values("key", ignore_index=True)
 
     def courses(self, experiment: str, metrics: Collection[str]) -> pd.DataFrame:
@@ -57,23 +67,19 @@ class Reader:
         with self._rows() as rows:
             keys = _chosen(rows, experiment).set_index("run_id")["key"]
             points = rows.courses(list(metrics))
-        points = points[points["run_id"].isin(keys.index)].rename(columns={"key": "metric"})
-        points["key"] = points["run_id"].map(keys)
-        found = points[list(COURSE)].drop_duplicates(["key", "metric", "step"], keep="last")
-        return found.sort_values(list(COURSE[:3]), ignore_index=True).astype({"step": "float64"})
+        return _courses(points, keys)
 
     def observations(self, experiment: str, quantities: Collection[str]) -> pd.DataFrame:
         """Quantities of the networks of the trials of `frame`, as they were diagnosed: the columns `OBSERVATION`.
 
         Sorted by them. A file that cannot be read counts as missing.
         """
-        with self._rows() as rows:
-            chosen = _chosen(rows, experiment)
         found: list[tuple[object, ...]] = []
-        for run in chosen.to_dict("records"):
-            for when in WHEN:
+        with self._rows() as rows:
+            for run, when in itertools.product(_chosen(rows, experiment).to_dict("records"), WHEN):
                 with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-                    content = json.loads(self.artifact(run, f"{DIAGNOSTICS}/{when}.json").read_text())
+                    file = rows.artifact(run, f"{DIAGNOSTICS}/{when}.json", self._downloads(run))
+                    content = json.loads(file.read_text())
                     points = rows_of(content["observed"], quantities)
                     found += [(run["key"], when, content["step"], *point) for point in points]
         frame = pd.DataFrame(found, columns=list(OBSERVATION))
@@ -83,7 +89,20 @@ class Reader:
     def plans(self, experiment: str) -> dict[str, frozenset[str]]:
         """Run of each of the experiment's sweeps, in their order -> the keys of the trials that it planned."""
         with self._rows() as rows:
-            return _plans(rows, experiment)
+            return {run: frozenset(plan.keys) for run, plan in plans(rows, experiment).items()}
+
+    def planned(self, experiment: str) -> pd.DataFrame:
+        """The trials that any of the experiment's sweeps planned, sorted by `key`: it, `distance`, and their fields.
+
+        These are as in `frame`; a distance that is not known is missing.
+        """
+        with self._rows() as rows:
+            return planned(plans(rows, experiment).values(), rows)
+
+    def provenance(self, experiment: str) -> Provenance:
+        """Where the numbers of `frame` come from."""
+        with self._rows() as rows:
+            return provenance(rows, experiment, _chosen(rows, experiment))
 
     def result(self, run_id: str) -> tuple[str, int]:
         """(status, step) of a finished run: the step that solved it, or the last one."""
@@ -142,7 +161,8 @@ class Reader:
             runs = runs[runs["status"].isin(RESULTS) & runs["shape"].notna() & (runs["host"] == host)].set_index(
                 "run_id"
             )
-            ends = _wide(rows.metrics(), runs.index).reindex(columns=["seconds", "trained_steps"])
+            ends = rows.metrics()
+        ends = wide(ends[ends["run_id"].isin(runs.index)]).reindex(columns=["seconds", "trained_steps"])
         rates = (ends["seconds"] / ends["trained_steps"])[ends["trained_steps"] > 0].dropna()
         by_shape = rates.groupby(runs["shape"].reindex(rates.index)).median()  # runs without a shape drop out
         return dict(zip(map(str, by_shape.index), by_shape, strict=True))
@@ -158,7 +178,11 @@ class Reader:
         Must not change once it is there: of what a server keeps, a copy stays on this machine.
         """
         with self._rows() as rows:
-            return rows.artifact(run, name, self.place.sweeps / "downloads" / run["run_id"])
+            return rows.artifact(run, name, self._downloads(run))
+
+    def _downloads(self, run: Row) -> Path:
+        """Where artifacts of a run go that are not on this machine."""
+        return self.place.sweeps / "downloads" / run["run_id"]
 
     def _rows(self) -> AbstractContextManager[Rows]:
         """One look at the store."""
@@ -167,22 +191,26 @@ class Reader:
 
 def _chosen(rows: Rows, experiment: str) -> pd.DataFrame:
     """The runs that count for an experiment, one for each key."""
-    planned = frozenset().union(*_plans(rows, experiment).values())
+    keys = {key for plan in plans(rows, experiment).values() for key in plan.keys}
     runs = rows.runs(TRIAL)
-    return _one_per_key(runs[(runs["experiment"] == experiment) | runs["key"].isin(planned)])
+    return _one_per_key(runs[(runs["experiment"] == experiment) | runs["key"].isin(keys)])
 
 
-def _plans(rows: Rows, experiment: str) -> dict[str, frozenset[str]]:
-    sweeps = rows.runs(SWEEP)
-    sweeps = sweeps[sweeps["experiment"] == experiment]
-    return {run["run_id"]: _plan(rows, run) for run in sweeps.to_dict("records")}
+def _courses(points: pd.DataFrame, keys: pd.Series) -> pd.DataFrame:
+    """The columns `COURSE`, sorted, from `Rows.courses`; `keys` are those of the trials, by run.
 
-
-def _plan(rows: Rows, run: Row) -> frozenset[str]:
-    """The keys in a sweep's plan."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = rows.artifact(run, PLAN_FILE, Path(folder))
-        return frozenset(json.loads(file.read_text())["keys"]) if file.is_file() else frozenset()
+    By numbers in the place of texts: there may be millions of points.
+    """
+    trials = pd.Index(sorted(keys.dropna()), dtype="str")
+    runs, metrics = points["run_id"].cat, points["key"].cat
+    place = trials.get_indexer(keys.reindex(runs.categories))[runs.codes]
+    columns = (points["timestamp"].to_numpy(), points["step"].to_numpy(), metrics.codes.to_numpy(), place)
+    order = np.lexsort(columns)[(place < 0).sum() :]  # those of other runs come first
+    ends = np.any([np.diff(column[order], append=-1) != 0 for column in columns[1:]], axis=0)  # the last of each
+    found = points.iloc[order[ends]]
+    named = metrics.categories.astype("str").take(found["key"].cat.codes.to_numpy())
+    names = {"key": trials.take(place[order[ends]]), "metric": named}
+    return pd.DataFrame({**names, "step": found["step"].to_numpy("float64"), "value": found["value"].to_numpy()})
 
 
 def _one_per_key(runs: pd.DataFrame) -> pd.DataFrame:
@@ -190,8 +218,3 @@ def _one_per_key(runs: pd.DataFrame) -> pd.DataFrame:
     ranked = runs.assign(finished=runs["status"].isin(RESULTS))
     newest = ranked.sort_values("finished", kind="stable").drop_duplicates("key", keep="last")
     return newest.drop(columns="finished")
-
-
-def _wide(long: pd.DataFrame, run_ids: pd.Index) -> pd.DataFrame:
-    """One row per run and one column per key."""
-    return long[long["run_id"].isin(run_ids)].pivot(index="run_id", columns="key", values="value")
