@@ -94,7 +94,7 @@ def panels_of(settings: pd.DataFrame, stage: str, stages: Sequence[str]) -> tupl
     """
     counts = settings.groupby(list(settings.columns[:-1]), dropna=False).size()
     wide = int(counts.iloc[0]) * len(stages)
-    whole = counts.nunique() == 1 and wide <= panels.MOST_IN_A_ROW
+    whole = counts.nunique() == 1 and wide <= panels.MOST_COLUMNS
     return settings.merge(pd.DataFrame({stage: list(stages)}), how="cross"), wide if whole else len(stages)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from reports import words
+from reports import style, words
 
 LABEL = "dependency distance (steps)"
 LOG_FROM = 4  # the axis is logarithmic where the largest distance is at least so many times the smallest
@@ -56,7 +56,7 @@ class Axis:
         ticks = np.unique(distances.dropna())
         ax.set_xscale("log" if self.log else "linear")
         ax.set_xlim(*self.unscaled(self.ends))
-        ax.set_xticks(ticks, self.labels(ticks))
+        ax.set_xticks(ticks, self.labels(ticks, wide=width(ax) / style.PANEL_WIDTH))
         ax.minorticks_off()
 
     def apply_upright(self, ax: Axes, distances: pd.Series) -> None:
@@ -67,17 +67,23 @@ class Axis:
         ax.set_yticks(ticks, self.labels(ticks, LINE))
         ax.minorticks_off()
 
-    def labels(self, ticks: np.ndarray, height: float | None = None) -> list[str]:
+    def labels(self, ticks: np.ndarray, height: float | None = None, wide: float = 1) -> list[str]:
         """The distances in words, none where it would touch a neighbour; the largest is always named.
 
-        Side by side they take the room of their characters, on an upright axis that of the `height` of a line.
+        Side by side they take the room of their characters in a panel that is so many columns `wide`, on an upright
+        axis that of the `height` of a line.
         """
         texts = [words.value(float(tick)) for tick in ticks]
         free_until = np.inf
         for i, place in reversed(list(enumerate(self.scaled(ticks)))):
-            half = 0.5 * self.span * (height or (len(texts[i]) + 1) * CHARACTER)
+            half = 0.5 * self.span * (height or (len(texts[i]) + 1) * CHARACTER / wide)
             if place + half <= free_until:
                 free_until = place - half
             else:
                 texts[i] = ""
         return texts
+
+
+def width(ax: Axes) -> float:
+    """Inches that a panel and what belongs to it have."""
+    return ax.get_figure(root=True).get_figwidth() / ax.get_subplotspec().get_gridspec().ncols

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports import panels, style, words
+from reports import distances, panels, style, words
 from rnnlab.analysis import varying
 from rnnlab.trial import KINDS
 
@@ -28,6 +29,8 @@ BOTH, OTHER = " (both ways)", 5  # its marker is so many places from that of its
 NOTHING_AT = -0.075  # where the marks of points without a result stand, below the rate 0
 FADED = 0.5  # opacity of what still misses trials
 LEGEND_ENTRY, LEGEND_CHARACTER, LEGEND_HEIGHT, LEGEND_ROW = 0.62, 0.075, 0.35, 0.16  # inches
+PLOTTED, GAP = 0.85, 0.08  # of the width of a panel, the part inside its axes; inches between names below it
+SLANTED: Mapping[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
 SPACING: Mapping[str, Any] = {"handletextpad": 0.4, "columnspacing": 1.1, "handlelength": 1.5}
 
 
@@ -67,6 +70,17 @@ def companions(frame: pd.DataFrame, line: str) -> list[str]:
     fields = [name for name in varying(frame, panels.trial_fields(frame)) if name not in shown]
     groups = frame.groupby(["task", line], dropna=False)
     return [name for name in fields if (groups[name].nunique(dropna=False) == 1).all()]
+
+
+def separated(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str], str]:
+    """`panels.separated` where `field` makes the lines: the frame, the columns that separate panels, and that field."""
+    line = field(frame)
+    return *panels.separated(frame, drawn=(line, *companions(frame, line))), line
+
+
+def at_one_distance(points: pd.DataFrame) -> bool:
+    """Whether each task was tried at one distance alone: then there is nothing to draw against it."""
+    return bool(points.groupby("task")["distance"].nunique().max() <= 1)
 
 
 def with_networks(frame: pd.DataFrame) -> pd.DataFrame:
@@ -112,11 +126,13 @@ def ranks(column: pd.Series, found: Sequence[Any]) -> pd.Series:
 def draw(ax: Axes, rows: pd.DataFrame, look: Look, nothing_at: float = NOTHING_AT) -> None:
     """One line: columns x, y, low, high (the interval), counted (trials with a result), missing (those without)."""
     ax.plot(rows["x"], rows["y"], color=look.colour, linestyle=look.dash, zorder=3, label=look.name)
-    result = rows["counted"] > 0
-    points(ax, rows[result & (rows["missing"] == 0)], look, look.colour, 1)
-    points(ax, rows[result & (rows["missing"] > 0)], look, "white", FADED)
-    nothing = rows.loc[~result, "x"]
-    ax.plot(nothing, [nothing_at] * len(nothing), "x", color=look.colour, markersize=4.5, label="_nothing")
+    result, missing = rows["counted"] > 0, rows["missing"] > 0
+    for those, face, opacity in ((result & ~missing, look.colour, 1), (result & missing, "white", FADED)):
+        if those.any():  # even nothing takes time to draw
+            points(ax, rows[those], look, face, opacity)
+    if not result.all():
+        nothing = rows.loc[~result, "x"]
+        ax.plot(nothing, [nothing_at] * len(nothing), "x", color=look.colour, markersize=4.5, label="_nothing")
 
 
 def points(ax: Axes, rows: pd.DataFrame, look: Look, face: style.Colour | str, opacity: float) -> None:
@@ -146,6 +162,15 @@ def legend(figure: Figure, shown: Sequence[Look], title: str) -> None:
     figure.legend(handles=handles, title=title, ncols=columns, loc="outside upper center", **SPACING)
 
 
+def across(ax: Axes, shown: Sequence[Look]) -> None:
+    """The x axis of a panel in which the lines themselves stand side by side, each a point, in their order."""
+    names = [look.name for look in shown]
+    letters = max((len(one) + len(other)) / 2 for one, other in itertools.pairwise(["", *names, ""]))
+    slanted = letters * panels.LETTER + GAP > PLOTTED * distances.width(ax) / len(names)
+    ax.set_xticks(range(len(names)), names, **(SLANTED if slanted else {}))
+    ax.set_xlim(-0.6, len(names) - 0.4)
+
+
 def _columns(figure: Figure, names: Sequence[str]) -> int:
     """In how many columns of a legend entries of these names fit."""
     entry = max(LEGEND_ENTRY, 0.4 + LEGEND_CHARACTER * max(map(len, names)))
@@ -165,8 +190,12 @@ def marks(figure: Figure, points: pd.DataFrame, others: Sequence[Line2D] = ()) -
         handles.append(Line2D([], [], marker="o", markerfacecolor="white", label="some trials missing", **grey))
     if (points["counted"] == 0).any():
         handles.append(Line2D([], [], marker="x", markersize=4.5, label="no result yet", **grey))
+    below(figure, handles, 0 if others else 2)
+
+
+def below(figure: Figure, handles: Sequence[Line2D], columns: int = 0) -> None:
+    """A legend below the panels, in grey; in so many `columns`, or as many as fit."""
     if handles:
-        figure.set_figheight(figure.get_figheight() + LEGEND_HEIGHT)
-        columns = _columns(figure, [str(handle.get_label()) for handle in handles]) if others else 2
-        figure.set_figheight(figure.get_figheight() + LEGEND_ROW * (-(-len(handles) // columns) - 1))
+        columns = columns or _columns(figure, [str(handle.get_label()) for handle in handles])
+        figure.set_figheight(figure.get_figheight() + LEGEND_HEIGHT + LEGEND_ROW * (-(-len(handles) // columns) - 1))
         figure.legend(handles=handles, ncols=columns, loc="outside lower center", labelcolor=style.GREY, **SPACING)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports import spectra
+from reports import panels, spectra, style
 from reports.spectra import IMAGINARY, REAL, UNSOLVED
 from rnnlab.record import SOLVED
 
@@ -17,6 +17,7 @@ COLOURS = {SOLVED: "#0072b2", UNSOLVED: "#d55e00"}
 PALE, INK = "0.72", "0.25"  # of what was before training; of circles
 CIRCLE, OF_INIT = {"color": INK, "linewidth": 0.9}, {"color": INK, "linewidth": 0.9, "linestyle": (0, (3, 2))}
 WIDEST = 2  # planes end at so many times the largest modulus before training, if not earlier
+ANOTHER = 0.2  # of the height of a curve: a line of words above it
 STRETCH = 1.3  # real parts shown per imaginary parts
 INSIDE, OUTSIDE, BEHIND = 1.6, 2.8, 2.6  # sizes of points: after training in and out of the unit circle, and before it
 WIDTH, PLANE, STRIP, BETWEEN, HEAD = 2.8, 2.1, 0.9, 0.4, 0.45  # inches
@@ -25,15 +26,21 @@ WIDTH, PLANE, STRIP, BETWEEN, HEAD = 2.8, 2.1, 0.9, 0.4, 0.45  # inches
 def sheet(titles: Sequence[str], columns: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     """A figure with a plane and a strip for each title."""
     rows = max(1, -(-len(titles) // columns))
-    size = WIDTH * columns + BETWEEN, rows * (PLANE + STRIP + BETWEEN) + HEAD
+    width = min(WIDTH, (style.PAGE_WIDTH - BETWEEN) / columns)
+    plane = PLANE * width / WIDTH
+    lines = max((title.count("\n") for title in titles), default=0)
+    size = width * columns + BETWEEN, rows * (plane + STRIP + BETWEEN + lines * panels.TITLE_LINE) + HEAD
     figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[PLANE, STRIP] * rows)
+    axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[plane, STRIP] * rows)
     pairs = [(axes[2 * row, column], axes[2 * row + 1, column]) for row in range(rows) for column in range(columns)]
     for pair in pairs[len(titles) :]:
         for unused in pair:
             unused.remove()
     for place, (title, (above, below)) in enumerate(zip(titles, pairs, strict=False)):
         above.set_title(title, parse_math=False)
+        if width <= panels.NARROW:
+            panels.shrink(above)
+            panels.shrink(below)
         above.set_ylabel(r"Im $\lambda$" if place % columns == 0 else "")
         above.set_xlabel(r"Re $\lambda$", labelpad=0)
         below.set_ylabel("eigenvalues\nabove" if place % columns == 0 else "")
@@ -81,12 +88,14 @@ def strip(ax: Axes, values: pd.DataFrame, rows: pd.DataFrame, limit: float) -> N
             mean, low, high = spectra.larger(drawn, moduli)
             ax.plot(moduli, mean, color=colour, linewidth=1.5, label="_above")
             ax.fill_between(moduli, np.maximum(low, 0), high, color=colour, alpha=0.25, linewidth=0)
-    for outcome, place, side in ((SOLVED, 0, "left"), (UNSOLVED, 1, "right")):
+    height = 1.05
+    for outcome in (SOLVED, UNSOLVED):
         told = rows[(rows["outcome"] == outcome) & rows["radius_final"].notna()]
         if len(told):
             radii = " → ".join(f"{told[name].mean():.2f}" for name in ("radius_initial", "radius_final"))
-            look = {"color": COLOURS[outcome], "fontsize": 7, "ha": side, "transform": ax.transAxes}
-            ax.text(place, 1.05, f"{len(told)} {outcome}: {radii}", **look)
+            look = {"color": COLOURS[outcome], "fontsize": 7, "ha": "right", "transform": ax.transAxes}
+            ax.text(1, height, f"{len(told)} {outcome}: {radii}", **look)
+            height += ANOTHER
     ax.axvline(1, zorder=4, label="_unit", **CIRCLE)
     most = values.groupby(["key", "layer", "when"]).size().max()
     ax.set_yscale("symlog", linthresh=1)

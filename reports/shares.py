@@ -15,7 +15,10 @@ from rnnlab.record import RESULTS
 
 SEED = {"markersize": 2.2, "alpha": 0.35, "zorder": 2, "markeredgewidth": 0, "label": "_seeds"}
 BARS = f"Bars: {MEAN_INTERVAL} {100 * CONFIDENCE:g} % intervals of the mean over seeds; small dots: single seeds."
-LAST_EVALUATION = "at the last evaluation (a trial ends when it is solved; of one that diverged, the last before)"
+LAST_EVALUATION = (
+    "at the last evaluation (of a solved trial, the last of those that count; of one that diverged, the last before)"
+)
+TOO_HIGH = "shares are too high"  # while trials run
 
 Place = Callable[[pd.Series, int], np.ndarray]  # the values of a line with this rank -> where they stand
 

@@ -19,7 +19,8 @@ UNOBSERVED, LEVELS = "0.93", 65  # an odd number: one of them is for zero
 INK, MARK, CHANGE = "0.25", "#d55e00", "#542788"  # of the line where scores begin; of targets; of the changed step
 COVERED = 0.995  # the colours of states reach as far as this share of their sizes, but to 1 at least
 MOST_NAMED = 6  # channels or classes with their numbers
-WIDTH, MAP, CHANNEL, FEWEST, MOST, HEAD = 7.2, 1.4, 0.14, 3, 8, 0.8  # inches; channels that a block has room for
+WIDTH = style.PAGE_WIDTH
+MAP, CHANNEL, FEWEST, MOST, HEAD = 1.4, 0.14, 3, 8, 0.8  # inches; channels that a block has room for
 
 
 def heights(network: Unrolled) -> list[float]:

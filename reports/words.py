@@ -44,7 +44,7 @@ OWN_CRITERION = "the task's own criterion met"
 # A field with its value, as a part of a panel's title. Default: the field's name, then the value.
 PARTS = {
     "cell": "{}",
-    "init": "{}",
+    "init": "{} init",
     "task.symbols": "{}",
     "cell.nonlinearity": "{}",
     "model.hidden_size": "{}",
@@ -142,6 +142,16 @@ def listed(contents: Iterable[str], last: str = "and") -> str:
     """`a`, `a and b`, `a, b and c`."""
     *before, final = contents
     return f"{', '.join(before)} {last} {final}" if before else final
+
+
+def rounded(number: float) -> str:
+    """A number with two digits, or all of those before its point: 0.031, 7.4, 10, 123."""
+    return f"{number:.0f}" if abs(number) >= 10 else f"{number:#.2g}".rstrip(".")
+
+
+def signed(number: float) -> str:
+    """A correlation: with two decimals, and the sign of minus."""
+    return f"{round(number, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def counted(number: object, noun: str) -> str:

@@ -4,6 +4,7 @@ The columns are those that real trials have (`Trial.flat`); the outcomes follow 
 spectral radius, the size and the cell, and that a window of truncation bounds; each seed has its own luck.
 """
 
+import hashlib
 import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator
@@ -14,9 +15,11 @@ import pandas as pd
 from builders import trial
 
 from reports.figures import extras
+from reports.panels import trial_fields
 from rnnlab.frame import COURSE, OBSERVATION, tidy
-from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED
+from rnnlab.record import BY_LAG_POINTS, DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED
 from rnnlab.seeding import generator
+from rnnlab.store.origins import LAUNCH, ORIGIN, SWEEPS, Provenance
 from rnnlab.tasks import label
 from rnnlab.trial import Trial
 
@@ -110,6 +113,24 @@ def with_lengths(frame: pd.DataFrame, lengths: Iterable[int]) -> pd.DataFrame:
     return frame.assign(**columns)
 
 
+def with_lags(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy in which adding was evaluated by lag; `Diagnosed` has the courses."""
+    ended = (frame["task"] == "adding") & frame["status"].isin([SOLVED, EXHAUSTED])
+    return frame.assign(**{BY_LAG_POINTS: (frame["distance"] // 2 + 1).clip(upper=16).where(ended)})
+
+
+def by_lag(row: dict) -> Iterator[tuple[str, float, float]]:
+    """(metric, lag, value) of one trial of `with_lags`: the farther, the worse."""
+    points = row.get(BY_LAG_POINTS, math.nan)
+    for lag in np.linspace(row["distance"] - row["distance"] // 2, row["distance"], int(points if points > 0 else 0)):
+        yield (
+            "by_lag/loss",
+            float(round(lag)),
+            row["eval/loss"] * (0.4 + 0.5 * lag / row["distance"] + row["seed"] / 50),
+        )
+        yield "by_lag/outputs", float(round(lag)), 10 + row["seed"]
+
+
 def diagnosed(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy with what diagnostics and theory say of each trial's layers, as if radii and inputs were all there is."""
     radius, scale = frame["init.spectral_radius"], frame["init.input_scale"]
@@ -156,6 +177,7 @@ class Diagnosed:
     """What a store would hold beside a frame of `diagnosed`; a trial that failed has nothing."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
         self.trials = [row for row in frame.to_dict("records") if row["status"] != FAILED]
 
     def courses(self, experiment: str, metrics: Collection[str]) -> pd.DataFrame:
@@ -167,6 +189,7 @@ class Diagnosed:
             for share in np.linspace(0, 1, 12)
             if name in row
         ]
+        points += [(row["key"], *point) for row in self.trials for point in by_lag(row) if point[0] in metrics]
         return pd.DataFrame(points, columns=list(COURSE)).sort_values(["key", "metric", "step"], ignore_index=True)
 
     def observations(self, experiment: str, quantities: Collection[str]) -> pd.DataFrame:
@@ -182,6 +205,27 @@ class Diagnosed:
         return pd.DataFrame(points, columns=list(OBSERVATION)).sort_values(
             list(OBSERVATION[:-1]), ignore_index=True, kind="stable"
         )
+
+    def planned(self, experiment: str) -> pd.DataFrame:
+        """The trials of the frame, and those of its first seed with another one, which nothing has begun."""
+        rows = self.frame[["key", "distance", "seed", *trial_fields(self.frame)]]
+        more = rows[rows["seed"] == rows["seed"].min()]
+        keys = [hashlib.sha256(key.encode()).hexdigest() for key in more["key"]]
+        return pd.concat([rows, more.assign(key=keys, seed=100.0)]).sort_values("key", ignore_index=True)
+
+
+def origin_of(frame: pd.DataFrame) -> Provenance:
+    """Where the trials of a frame could come from: two launches of one sweep, on one machine."""
+    launches = ["20260102-030405-aaaaaaaa", "20260102-040506-bbbbbbbb"]
+    known = {"commit": "c0ffee" * 6, "dirty": "false", "versions": "torch 2.13.0", "python": "3.11", "device": "cpu"}
+    trials = frame[["key", "numerics"]].assign(**known, host="a machine", launch=launches[0])
+    rows = [
+        {**known, "launch": launch, "numerics": "here", "host": "a machine", "command": command, "trials": count}
+        for launch, command, count in zip(launches, ("train one", "train two"), (len(frame), 0), strict=True)
+    ]
+    found = pd.DataFrame(rows, columns=list(LAUNCH)).assign(started="2026-01-02 03:04")
+    sweeps = pd.DataFrame([("a run", "FINISHED", len(frame))], columns=list(SWEEPS))
+    return Provenance("What is asked?", found, sweeps, trials[list(ORIGIN)], {})
 
 
 def given(module: ModuleType, frame: pd.DataFrame) -> list[pd.DataFrame]:
@@ -293,11 +337,13 @@ def _row(one: Trial, experiment: str) -> dict[str, object]:
         "key": one.key,
         "status": DIVERGED if _diverges(one) else SOLVED if solved else EXHAUSTED,
         "numerics": "torch 2.13.0, cpu, torch, AVX2",
+        "host": "somewhere",
         "distance": one.task.distance,
         "baseline": one.task.baseline,
         "parameters": 4547 * {"lstm": 4, "gru": 3}.get(fields["cell"], 1),
         "train_bytes": 4 * one.train.batch_size * one.model.hidden_size * (one.task.length + 3 * steps_kept),
         "trained_steps": steps + 40 if solved else one.train.max_steps,
+        "seconds": 1e-4 * one.task.length * (steps + 40 if solved else one.train.max_steps),
         "steps_to_solve": steps if solved else None,
         "first_passage": steps if solved else None,
         "eval/loss": 0.004 if solved else one.task.baseline,

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from frames import Diagnosed, copy_sweep, diagnosed, frame_of, input_sweep, undiagnosed, unlucky, with_status
 
-from reports import distances, lines
+from reports import distances, lines, words
 from reports.figures import applies, horizon, prediction
 from rnnlab.analysis import rank_interval, student
-from rnnlab.record import EXHAUSTED, RUNNING, SOLVED
+from rnnlab.record import EXHAUSTED, FAILED, SOLVED
 from rnnlab.theory import EPSILON, MeanField
 
 SCALES = (0.1, 0.5, 2.0)
@@ -134,7 +134,7 @@ def test_the_caption_tells_how_well_the_horizon_was_predicted_and_turns_with_it(
     assert "9 settings: the rank correlation of horizon and reach is 0.9" in told
     turned = frame.assign(status=frame["status"].map({SOLVED: EXHAUSTED, EXHAUSTED: SOLVED}))
     nearer = SETTINGS["distance"].max() + SETTINGS["distance"].min() - turned["distance"]
-    assert "the rank correlation of horizon and reach is -0.9" in prediction.caption(
+    assert "the rank correlation of horizon and reach is \N{MINUS SIGN}0.9" in prediction.caption(
         turned.assign(distance=nearer), courses
     )
 
@@ -146,7 +146,8 @@ def test_the_caption_tells_by_what_factor_the_horizon_differs():
     ratios = known["horizon"] / known["theory_reach"]
     low, high = np.exp(student(np.log(ratios.to_numpy())))
     told = prediction.caption(as_predicted(SETTINGS, 3), courses)
-    assert f"{np.exp(np.log(ratios).mean()):.2f} [{low:.2f}, {high:.2f}] times the reach" in told
+    mean, low, high = (words.rounded(factor) for factor in (np.exp(np.log(ratios).mean()), low, high))
+    assert f"{mean} [{low}, {high}] times the reach" in told
     near = int(((ratios <= 2) & (ratios >= 0.5)).sum())
     assert f"({near} of {len(known)} settings where both are known within a factor of 2) by mean field" in told
 
@@ -166,7 +167,7 @@ def test_few_settings_have_a_probability_instead_of_an_interval():
 
 
 def test_without_results_the_caption_says_that_there_is_nothing_to_compare():
-    told = prediction.caption(with_status(SETTINGS, RUNNING), courses_of(SETTINGS))
+    told = prediction.caption(with_status(SETTINGS, FAILED), courses_of(SETTINGS))
     assert "Copy memory: too few settings with a horizon and a prediction that differ." in told
 
 

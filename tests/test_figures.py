@@ -4,6 +4,7 @@ import math
 
 import pytest
 from frames import (
+    adding_sweep,
     architecture_sweep,
     capacity_sweep,
     clipping_sweep,
@@ -18,6 +19,7 @@ from frames import (
     sweep,
     truncation_sweep,
     unlucky,
+    with_lags,
     with_lengths,
     with_status,
 )
@@ -25,13 +27,18 @@ from frames import (
 from reports import distances, lines, words
 from reports.figures import (
     capacity,
+    cost,
     endings,
     event_distance,
     figures,
     generalisation,
     horizon,
+    learnability,
+    learning_curves,
     meant_for,
+    prediction,
     radius_clip,
+    time_to_solve,
     truncation,
 )
 from rnnlab.record import DIVERGED, EXHAUSTED, FAILED, RUNNING, SOLVED
@@ -44,6 +51,7 @@ SIZES = frame_of(capacity_sweep())
 SENSORS = frame_of(sensor_sweep())
 CELLS = frame_of(architecture_sweep(seed=[0]))
 LENGTHS = with_lengths(frame_of(sweep(task="copy", delay=20, cell=["elman", "gru"], seed=range(3))), [10, 20, 40])
+LAGS = with_lags(frame_of(adding_sweep(seed=range(4), init="gaussian")))
 FLOW = diagnosed(frame_of(flow_sweep()))
 NETWORKS = diagnosed(
     frame_of(copy_sweep(seed=range(4), delay=[5, 20, 60], init="gaussian", spectral_radius=[0.5, 1.0]))
@@ -52,7 +60,8 @@ SCALES = {"input_scale": [0.1, 0.5, 2.0], "init": "gaussian", "spectral_radius":
 SETTINGS = diagnosed(frame_of(copy_sweep(seed=range(4), delay=[5, 20, 60], **SCALES)))
 OF_NETWORKS = ("gradient_flow", "spectrum", "unrolled")
 
-MEANT_FOR = {
+EVERYWHERE = ("time_to_solve", "learning_curves", "cost", "coverage")
+MEANT_FOR = {  # beside those
     "demo_copy": (COPY, ["learnability", "horizon"]),
     "learnability": (
         frame_of(copy_sweep(seed=[0], init="gaussian", clip_threshold=[1.0, None])),
@@ -63,11 +72,16 @@ MEANT_FOR = {
     "depth": (frame_of(sweep(task="copy", delay=[5, 10, 20], layers=[1, 2])), ["learnability"]),
     "hidden_size": (SIZES, ["capacity", "learnability"]),
     "clipping": (CLIPS, ["endings", "learnability", "radius_clip"]),
+    "comparison": (
+        frame_of(copy_sweep(seed=range(6), init="gaussian")),
+        ["learnability", "horizon", "differences"],
+    ),
     "sensor": (SENSORS, ["event_distance", "learnability"]),
     "dynamics": (NETWORKS, ["dynamics", "learnability", "horizon", *OF_NETWORKS]),
     "prediction": (SETTINGS, ["prediction", "learnability", "horizon", *OF_NETWORKS, "dynamics", "vanishing"]),
     "spectrum": (diagnosed(SIZES), ["spectrum", "learnability", "gradient_flow", "unrolled", "capacity", "dynamics"]),
     "unrolled": (diagnosed(SIZES), ["unrolled", "learnability", "gradient_flow", "spectrum", "capacity", "dynamics"]),
+    "by_lag": (LAGS, ["learnability", "horizon", "error_by_lag"]),
     "length_generalisation": (LENGTHS, ["generalisation", "learnability"]),
     "gradient_flow": (
         FLOW,
@@ -84,11 +98,14 @@ MEANT_FOR = {
 @pytest.mark.parametrize("experiment", MEANT_FOR)
 def test_a_page_has_the_figures_of_its_sweep_and_its_claim_first(experiment):
     frame, expected = MEANT_FOR[experiment]
-    assert list(meant_for(frame, experiment)) == expected
+    names = list(meant_for(frame, experiment))
+    assert [name for name in names if name not in EVERYWHERE] == expected
+    assert [name for name in names if name in EVERYWHERE] == list(EVERYWHERE)
+    assert names[-1] == "coverage"
 
 
 def test_every_figure_is_on_some_page():
-    assert {name for _, names in MEANT_FOR.values() for name in names} == set(figures())
+    assert {*EVERYWHERE, *(name for _, names in MEANT_FOR.values() for name in names)} == set(figures())
 
 
 def set_status(frame, statuses):
@@ -97,6 +114,23 @@ def set_status(frame, statuses):
     for row, status in enumerate(statuses):
         frame = with_status(frame, status, frame.index == row)
     return frame
+
+
+# Learnability
+
+
+def test_at_one_distance_the_values_of_the_lines_stand_side_by_side():
+    frame = COPY[COPY["distance"] == COPY["distance"].min()].reset_index(drop=True)
+    figure = learnability.draw(frame)
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.5", "0.8", "1.0", "1.2"]
+    drawn = {float(line.get_xdata()[0]): line.get_ydata()[0] for line in ax.lines if line.get_label() == "_points"}
+    assert drawn == dict(enumerate(learnability.table(frame)["rate"]))
+    assert not figure.legends
+    told = learnability.caption(frame)
+    assert "8 (copy memory), against the initial spectral radius" in told
+    assert "one line" not in told
+    assert "a little apart" not in told
 
 
 # Horizon
@@ -109,8 +143,11 @@ def test_horizons_outside_stand_beyond_the_distances_tested_and_the_axis_says_so
     below, above = tested.beyond(horizon.OUTSIDE)
     assert below < COPY["distance"].min()
     assert above > COPY["distance"].max()
-    expected = [{"<": below, ">": above}.get(row.outside, row.horizon) for row in points.itertuples()]
-    assert line.get_ydata() == pytest.approx(expected)
+    assert line.get_ydata() == pytest.approx(points["horizon"].tolist(), nan_ok=True)  # no line leads outside
+    arrows = [text.xyann[1] for text in ax.texts if text.arrow_patch is not None]
+    expected = [{"<": below, ">": above}[where] for where in points["outside"] if where]
+    assert arrows == pytest.approx(expected)
+    assert len(arrows) == points["horizon"].isna().sum() > 0
     assert "<" in set(points["outside"])
     assert ax.get_yticks().tolist() == sorted(set(COPY["distance"]))
 
@@ -124,11 +161,14 @@ def test_a_line_per_hidden_size_and_panels_for_the_rest():
 
 
 def test_the_caption_of_the_horizon_says_what_was_measured_not_what_is_expected():
-    assert "the longest horizon is at radius 1.2; rank correlation of radius and horizon 1.00" in horizon.caption(COPY)
+    ranked = "rank correlation of radius and horizon (Spearman, of 4 radii)"
+    assert f"the longest horizon is at radius 1.2; {ranked} 1.00." in horizon.caption(COPY)
     radius = COPY["init.spectral_radius"]
     turned = COPY.assign(**{"init.spectral_radius": 1.7 - radius})
     told = horizon.caption(turned)
-    assert "the longest horizon is at radius 0.5; rank correlation of radius and horizon -1.00" in told
+    assert f"the longest horizon is at radius 0.5; {ranked} \N{MINUS SIGN}1.00." in told
+    two = horizon.caption(frame_of(copy_sweep(hidden_size=[16, 64], seed=[0, 1], init="gaussian")))
+    assert "(Spearman, of 4 radii in each of 2 settings)" in two
 
 
 # Spectral radius against clip threshold
@@ -159,12 +199,51 @@ def test_the_rate_of_a_pair_is_over_all_its_distances():
         assert row["diverged"] == (trials["status"] == DIVERGED).sum()
 
 
+def test_a_task_without_distances_does_not_lend_its_numbers_to_another():
+    pairs = {"clip_threshold": [1.0, None], "spectral_radius": [0.5, 1.0], "seed": range(2)}
+    frame = frame_of([*sweep(task="adding", length=10, **pairs), *sweep(task="copy", delay=[5, 10, 20], **pairs)])
+    solved = frame["init.spectral_radius"].eq(1.0) & frame["train.clip_threshold"].isna()
+    frame = with_status(with_status(frame, DIVERGED), SOLVED, solved)
+    frame = frame.assign(distance=frame["distance"].where(frame["task"] == "copy"))
+    points = radius_clip.table(frame)
+    assert points["task"].eq("copy").all()
+    assert points["rate"].tolist() == [0, 0, 0, 1]
+    assert points["diverged"].tolist() == [6, 6, 6, 0]
+
+
 def test_the_pair_named_in_the_caption_is_the_best():
     frame = frame_of(sweep(task="copy", delay=10, clip_threshold=[1.0, None], spectral_radius=[0.5, 1.0]))
     best = frame["train.clip_threshold"].isna() & (frame["init.spectral_radius"] == 0.5)
     frame = with_status(with_status(frame, EXHAUSTED), SOLVED, best)
-    assert "in 1 of 1 panel the largest number is at radius 0.5 with clip off." in radius_clip.caption(frame)
+    assert "Copy memory, the largest number: radius 0.5 with clip off (100 %)." in radius_clip.caption(frame)
     assert "largest" not in radius_clip.caption(with_status(frame, EXHAUSTED))
+    assert "largest" not in radius_clip.caption(with_status(frame, RUNNING, ~best))
+
+
+def test_each_panel_has_its_best_pairs_in_the_caption_with_their_number():
+    frame = frame_of(
+        sweep(
+            task="copy", delay=[5, 10, 20], clip_threshold=[1.0, None], spectral_radius=[0.5, 1.0], hidden_size=[8, 16]
+        )
+    )
+    small, farther = frame["model.hidden_size"] == 8, frame["init.spectral_radius"] == 1.0
+    far, off = frame["distance"] > 20, frame["train.clip_threshold"].isna()
+    frame = with_status(frame, SOLVED)
+    frame = with_status(frame, EXHAUSTED, small & (far | ~farther))
+    frame = with_status(frame, EXHAUSTED, ~small & (~off | farther) & (frame["distance"] > 10))
+    points = radius_clip.table(frame)
+    (horizon,) = set(points["horizon"][(points["model.hidden_size"] == 8) & (points["init.spectral_radius"] == 1.0)])
+    told = radius_clip.caption(frame)
+    assert f"8 units, radius 1 with clip 1 or off ({horizon:.0f}); 16 units, radius 0.5 with clip off (>23)." in told
+    assert "diverged" not in told
+    assert "Intervals of the horizons: the table" in told
+    assert "below it the share that diverged" in radius_clip.caption(with_status(frame, DIVERGED, far))
+
+
+def test_horizons_below_ten_have_a_decimal_and_tested_distances_none():
+    row = {"horizon": 9.4, "outside": "", "nearest": 3.0, "farthest": 63.0, "rate": 0.5}
+    rows = [row, row | {"horizon": 9.96}, row | {"outside": ">"}, row | {"outside": "<"}]
+    assert [radius_clip._value(one, horizons=True)[1] for one in rows] == ["9.4", "10", ">63", "<3"]
 
 
 # Endings
@@ -178,7 +257,21 @@ def test_bars_are_the_shares_of_the_endings():
     bars = endings.draw(frame).axes[0].patches
     assert [bar.get_height() for bar in bars] == pytest.approx([0.4, 0.4, 0.2])
     assert [bar.get_y() for bar in bars] == pytest.approx([0, 0.4, 0.8])
-    assert "with clip 1 40 % were solved and 20 % diverged" in endings.caption(frame)
+    assert "solved were 40 % with clip 1 (20 % diverged)." in endings.caption(frame)
+    assert "solved were 40 % with clip 1." in endings.caption(set_status(frame, [SOLVED, SOLVED]))
+
+
+def test_the_radii_of_a_setting_stand_in_a_row_and_only_endings_that_there_are_in_the_legend():
+    frame = frame_of(clipping_sweep(hidden_size=[16, 64], spectral_radius=[0.5, 0.8, 1.0, 1.2, 1.3], seed=[0, 1]))
+    figure = endings.draw(frame)
+    places = [ax.get_subplotspec() for ax in figure.axes]
+    assert [(place.rowspan.start, place.colspan.start) for place in places] == [divmod(i, 5) for i in range(10)]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.1", "1", "10", "off"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "diverged"
+    calm = with_status(frame, EXHAUSTED, frame["status"] == DIVERGED)
+    assert "diverged" not in [text.get_text() for text in endings.draw(calm).legends[0].get_texts()]
+    uneven = frame[(frame["init.spectral_radius"] < 1.1) | (frame["model.hidden_size"] == 16)]
+    assert len(endings.draw(uneven).axes) == 8
 
 
 def test_the_share_solved_has_an_interval_at_one_distance_alone():
@@ -312,6 +405,53 @@ def test_the_field_that_sets_the_length_is_the_task_s_dial(task):
 
 
 # All of them
+
+
+def midway(frame):
+    """The frame when the sweep had come as far as its quickest trials: they have a result, the others still run."""
+    return with_status(frame, RUNNING, frame["trained_steps"] >= frame["trained_steps"].median())
+
+
+FOUND = {  # what a caption says of a sweep that has ended
+    horizon: (COPY, "the longest horizon is at", "horizons are too high"),
+    endings: (CLIPS, "solved were", "shares solved are too high"),
+    truncation: (WINDOWS, "half of the seeds solve the task up to", "horizons are too high"),
+    capacity: (SIZES, "symbols were recalled", "shares are too high"),
+    event_distance: (SENSORS, "steps after the event:", "shares are too high"),
+    generalisation: (LENGTHS, "at the trained length and at", "shares are too high"),
+    prediction: (SETTINGS, "rank correlation of horizon and reach", "horizons are too high"),
+    learning_curves: (COPY, "medians end", "medians are too low"),
+    time_to_solve: (COPY, "half of the seeds have solved", ""),
+    cost: (COPY, "(medians of settings", "costs are too low"),
+}
+
+
+@pytest.mark.parametrize("module", FOUND, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_nothing_is_found_while_trials_run_as_those_that_solve_end_first(module):
+    frame, found, biased = FOUND[module]
+    ended = module.caption(*given(module, frame)).lower()
+    assert found in ended
+    assert "end first" not in ended
+    running = midway(frame)
+    told = module.caption(*given(module, running)).lower()
+    assert found not in told
+    early = f"trials that solve early end first: until all have ended, {biased}"
+    assert (early in told.replace("shares solved and ", "")) == bool(biased)
+
+
+def test_shares_alone_are_told_to_be_too_high_while_trials_run_but_for_estimates_that_account_for_them():
+    told = "Trials that solve early end first: until all have ended, shares solved and horizons are too high."
+    assert told in learnability.caption(midway(COPY))
+    assert "end first" not in time_to_solve.caption(midway(COPY))
+    assert "end first" not in learnability.caption(with_status(COPY, FAILED, COPY["seed"] == 0))
+
+
+def test_the_title_of_a_prediction_tells_no_correlation_while_trials_run():
+    titles = [
+        prediction.draw(*given(prediction, frame)).axes[0].get_title(loc="left")
+        for frame in (SETTINGS, midway(SETTINGS))
+    ]
+    assert ["correlation" in title for title in titles] == [True, False]
 
 
 @pytest.mark.parametrize("experiment", MEANT_FOR)

@@ -143,6 +143,29 @@ def test_titles_and_captions_of_a_single_layer_and_unit_are_singular():
     assert "within 1 training step; elman cell, 1 hidden unit." in told
 
 
+def test_tasks_with_the_same_networks_tell_them_once_and_many_cells_are_counted():
+    told = captions.protocols(CELLS, ["task", "distance", "cell"])
+    assert [sentence.startswith(start) for sentence, start in zip(told, ("Adding", "Copy", "In all"), strict=True)]
+    assert told[-1] == "In all tasks: 8 kinds of cells, 64 hidden units."
+    apart = CELLS.assign(**{"model.hidden_size": CELLS["model.hidden_size"] + CELLS["task"].eq("copy")})
+    told = captions.protocols(apart, ["task", "distance", "cell"])
+    assert [
+        sentence.endswith(end) for sentence, end in zip(told, ("64 hidden units.", "65 hidden units."), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(9.96, "10"), (10.45, "10"), (7.42, "7.4"), (1, "1.0"), (0.5, "0.50"), (0.0312, "0.031"), (123.4, "123")],
+)
+def test_a_rounded_number_has_two_digits(number, told):
+    assert words.rounded(number) == told
+
+
+def test_a_correlation_has_the_sign_of_minus_but_where_it_is_nothing():
+    assert [words.signed(rho) for rho in (-0.9, 0.9, -0.001)] == ["\N{MINUS SIGN}0.90", "0.90", "0.00"]
+
+
 # Which figures are drawn
 
 

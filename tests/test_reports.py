@@ -30,9 +30,11 @@ from frames import (
     truncation_sweep,
     undiagnosed,
     unlucky,
+    with_lags,
     with_lengths,
     with_status,
 )
+from look import collisions, problems
 
 from reports import distances, panels, style, words
 from reports.figures import applies, check, figures, learnability, title
@@ -63,6 +65,8 @@ GRIDS = {
     "other lengths": ended_badly(
         with_lengths(frame_of(copy_sweep(delay=[10, 20, 40], cell=["elman", "gru"])), [20, 80])
     ),
+    "errors by lag": with_lags(unlucky(frame_of([*adding_sweep(seed=range(3)), *copy_sweep(seed=[0])]))),
+    "errors by lag in many settings": with_lags(frame_of(clipping_sweep(hidden_size=[16, 64, 128, 256], seed=[0]))),
     "diagnosed networks": diagnosed(ended_badly(frame_of(flow_sweep()))),
     "diagnosed layers": diagnosed(frame_of(flow_sweep(layers=[1, 2], seed=range(2), delay=10))),
     "more diagnosed settings than panels": diagnosed(frame_of(flow_sweep(clip_threshold=[0.1, 1.0, None], seed=[0]))),
@@ -76,6 +80,7 @@ GRIDS = {
     "networks over training": diagnosed(unlucky(frame_of(copy_sweep(init="gaussian")))),
     "networks of unknown dynamics": undiagnosed(diagnosed(ended_badly(frame_of(copy_sweep(seed=range(3)))))),
     "inputs of different strength": diagnosed(unlucky(frame_of(input_sweep()))),
+    "enough seeds to compare settings": unlucky(frame_of(copy_sweep(seed=range(7), init="gaussian"))),
     "cells over training": diagnosed(ended_badly(frame_of(architecture_sweep(cell=["elman", "gru", "lru"])))),
 }
 
@@ -100,7 +105,19 @@ def test_each_file_in_the_folder_is_a_figure():
 MEANT = [(name, grid) for name in figures() for grid in GRIDS if applies(figures()[name], GRIDS[grid])]
 
 
-@pytest.mark.parametrize(("name", "grid"), MEANT)
+def spread(name: str, count: int) -> list[tuple[str, str]]:
+    """So many of the grids of a figure, from the first to the last."""
+    meant = [pair for pair in MEANT if pair[0] == name]
+    return [meant[place] for place in sorted({*np.linspace(0, len(meant) - 1, count).round().astype(int)})]
+
+
+def slow_but(pairs: list[tuple[str, str]], count: int) -> list:
+    """Of each figure so many of these pairs at every run of the tests, the others among the slow ones."""
+    quick = [pair for name in figures() for pair in spread(name, count)]
+    return [pytest.param(*pair, marks=[] if pair in quick else pytest.mark.slow) for pair in pairs]
+
+
+@pytest.mark.parametrize(("name", "grid"), slow_but(MEANT, 4))
 def test_figure_draws_from_any_frame_that_it_is_meant_for_and_leaves_it_as_it_was(name, grid):
     """It reads no columns but those that it declares and the fields of trials: there are no others here."""
     module, frame = figures()[name], GRIDS[grid]
@@ -108,10 +125,18 @@ def test_figure_draws_from_any_frame_that_it_is_meant_for_and_leaves_it_as_it_wa
     known = [column for column in frame if column in declared or column.startswith(getattr(module, "OPTIONAL", ()))]
     frame = frame[known].copy()
     frames = [frame, *given(module, GRIDS[grid])[1:]]
-    module.draw(*frames).canvas.draw()
+    figure = module.draw(*frames)
+    figure.canvas.draw()
+    assert problems(figure) == []
     assert module.caption(*frames).endswith(".")
     assert len(module.table(*frames)) > 0
     pd.testing.assert_frame_equal(frame, GRIDS[grid][known])
+
+
+@pytest.mark.parametrize(("name", "grid"), slow_but([pair for name in figures() for pair in spread(name, 3)], 1))
+def test_titles_and_names_of_axes_neither_meet_nor_leave_the_figure(name, grid):
+    module = figures()[name]
+    assert list(collisions(module.draw(*given(module, GRIDS[grid])))) == []
 
 
 @pytest.mark.parametrize("name", figures())
@@ -157,8 +182,8 @@ def test_panels_have_titles_of_their_own(grid):
 
 def test_panels_are_those_of_task_clip_threshold_and_init():
     sweeps = [*copy_sweep(clip_threshold=[1.0, None], seed=[0]), *adding_sweep(seed=[0])]
-    expected = [f"adding problem · {init}" for init in INITS]
-    expected += [f"copy memory · clip {clip} · {init}" for clip in ("1", "off") for init in INITS]
+    expected = [f"adding problem · {init} init" for init in INITS]
+    expected += [f"copy memory · clip {clip} · {init} init" for clip in ("1", "off") for init in INITS]
     assert titles_of(learnability.draw(frame_of(sweeps))) == expected
 
 
@@ -168,12 +193,12 @@ def test_titles_name_what_varies_and_nothing_else():
     budgets = ["copy memory · budget 500 steps", "copy memory · budget 2000 steps"]
     assert titles_of(learnability.draw(GRIDS["two budgets"])) == budgets
     own_training = titles_of(learnability.draw(GRIDS["a task with its own training"]))
-    assert own_training == [f"{task} · {init}" for task in ("adding problem", "copy memory") for init in INITS]
+    assert own_training == [f"{task} · {init} init" for task in ("adding problem", "copy memory") for init in INITS]
 
 
 def test_a_field_that_sets_the_distance_makes_no_panels_and_a_second_one_does():
     titles = titles_of(learnability.draw(GRIDS["two numbers of symbols"]))
-    assert titles == [f"copy memory · {symbols} symbols · {init}" for symbols in (3, 5) for init in INITS]
+    assert titles == [f"copy memory · {symbols} symbols · {init} init" for symbols in (3, 5) for init in INITS]
     assert len(titles_of(learnability.draw(GRIDS["symbols instead of delays"]))) == len(INITS)
 
 
@@ -294,7 +319,7 @@ def test_a_name_with_the_signs_of_formulas_is_drawn_as_it_is():
     frame = COPY.assign(init=COPY["init"].replace("gaussian", "$broken{"))
     figure = learnability.draw(frame)
     figure.canvas.draw()
-    assert "copy memory · $broken{" in titles_of(figure)
+    assert "copy memory · $broken{ init" in titles_of(figure)
 
 
 def test_figures_leave_the_settings_of_matplotlib_as_they_were():

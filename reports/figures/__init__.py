@@ -17,6 +17,9 @@ and, where they are needed,
                     values over training: the columns `COURSE` of `rnnlab.frame`
     OBSERVATIONS    names of quantities: these functions then take `(frame, observations)`, where `observations` has
                     them as trained networks were found at their beginning and end: the columns `OBSERVATION`
+    PLANNED         True: these functions then take `(frame, planned)`, where `planned` has a row for each trial that a
+                    sweep of the experiment planned: `key`, `distance` and its fields, as in the frame
+                    (at most one of the last three)
 """
 
 from __future__ import annotations
@@ -42,6 +45,9 @@ class Extras(Protocol):
 
     def observations(self, experiment: str, quantities: Collection[str]) -> pd.DataFrame:
         """Quantities of these trials' networks, as diagnosed: `rnnlab.frame.OBSERVATION`, sorted by it."""
+
+    def planned(self, experiment: str) -> pd.DataFrame:
+        """The trials that the experiment's sweeps planned, sorted by `key`: it, `distance`, and the trials' fields."""
 
 
 def figures() -> dict[str, ModuleType]:
@@ -72,6 +78,8 @@ def extras(module: ModuleType, store: Extras, experiment: str) -> list[pd.DataFr
         return [store.courses(experiment, module.COURSES)]
     if hasattr(module, "OBSERVATIONS"):
         return [store.observations(experiment, module.OBSERVATIONS)]
+    if getattr(module, "PLANNED", False):
+        return [store.planned(experiment)]
     return []
 
 

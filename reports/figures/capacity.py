@@ -83,8 +83,8 @@ def caption(frame: pd.DataFrame) -> str:
         f"{100 * CONFIDENCE:g} % intervals. The dependency distance grows with the number of symbols."
     )
     how = captions.protocols(told, [*facets, SIZE, SYMBOLS])
-    found = [_finding(str(task), rows) for task, rows in table(frame).groupby("task")]
-    return " ".join([shown, *how, *filter(None, found), *captions.account(told)])
+    found = captions.findings(told, (_finding(str(task), rows) for task, rows in table(frame).groupby("task")))
+    return " ".join([shown, *found, *how, *captions.account(told, early=shares.TOO_HIGH)])
 
 
 def _finding(task: str, points: pd.DataFrame) -> str:
@@ -97,6 +97,6 @@ def _finding(task: str, points: pd.DataFrame) -> str:
     ]
     if not texts:
         return ""
-    ranked = f" (rank correlation with the size {rho:.2f})" if rho == rho else ""
+    ranked = f" (rank correlation with the size {words.signed(rho)})" if rho == rho else ""
     name = words.task(task).capitalize()
     return f"{name}: of {words.value(points[SYMBOLS].max())} symbols were recalled {words.listed(texts)}{ranked}."

@@ -25,7 +25,7 @@ COURSES = (SPECTRAL, LYAPUNOV, CONVERGED, ACCURACY)
 NEEDS = (*captions.NEEDS, "key", "distance", "train.clip_threshold", "trained_steps", lines.RADIUS, LYAPUNOV, ACCURACY)
 OPTIONAL = (SPECTRAL, CONVERGED)
 CLAIM_OF = ("dynamics", "diagnosis")
-ROWS = {SPECTRAL: "spectral radius", LYAPUNOV: "Lyapunov exponent", ACCURACY: "accuracy (%)"}
+ROWS = {SPECTRAL: "spectral radius", LYAPUNOV: "Lyapunov exponent\n(nats per step)", ACCURACY: "accuracy (%)"}
 CRITICAL = {SPECTRAL: 1, LYAPUNOV: 0}  # between what fades and what grows
 MOST_DISTANCES, MOST_PANELS = 3, 10  # side by side; where that is too many, the middle distance alone
 HEIGHT, BAND = 1.25, 0.16  # inches of a row; opacity of an interval
@@ -176,16 +176,16 @@ def caption(frame: pd.DataFrame, courses: pd.DataFrame) -> str:
     told = (
         "Over training: the spectral radius of the recurrent matrix and the largest Lyapunov exponent (nats per step, "
         "along held-out sequences), both of the first layer, and the accuracy on held-out data; means over seeds"
-        f"{each}. Bands: {MEAN_INTERVAL} {100 * CONFIDENCE:g} % intervals of the mean. A trial ends when it is solved "
-        "and keeps its last values from there on (of one that diverged, the last that were finite), so that means are "
-        "over the same seeds at every step; dotted: half of them or more have ended."
+        f"{each}. Bands: {MEAN_INTERVAL} {100 * CONFIDENCE:g} % intervals of the mean. A solved trial ends "
+        f"{captions.when_solved(few)} and keeps its last values from there on (of one that diverged, the last that "
+        "were finite), so that means are over the same seeds at every step; dotted: half of them or more have ended."
     )
     how = captions.protocols(blanked, [*facets, line], "line")
     found = [_finding(str(task), rows, courses, line) for task, rows in few.groupby("task")]
     rest = [*_convergence(few, courses), *filter(None, found), *captions.going_with(few, line, also)]
     where = "" if len(few) == len(frame) else ", at all distances"
     kept, missing = f"Kept up to their last values{where}", f"Not counted{where}"
-    account = captions.account(frame, "they are in no mean", kept, missing)
+    account = captions.account(frame, "they are in no mean", kept, missing, captions.OF_EARLY)
     return " ".join([told, *_some(few, frame), *how, *rest, *account])
 
 

@@ -60,14 +60,23 @@ def draw(frame: pd.DataFrame) -> Figure:
     facets, clips = list(points.columns[: points.columns.get_loc(CLIP)]), lines.values(points[CLIP])
     with style.look():
         named = points[facets].drop_duplicates()
-        figure, axes = panels.grid(named, words.label(CLIP), "share of trials (%)", height=PANEL)
+        share = "share of trials (%)"
+        figure, axes = panels.grid(named, words.label(CLIP), share, height=PANEL, in_a_row=_in_a_row(named))
         for ax, (_, rows) in zip(axes, points.groupby(facets, dropna=False), strict=True):
             _bars(ax, rows.assign(x=lines.ranks(rows[CLIP], clips)))
-            ax.set_xticks(range(len(clips)), words.aligned(clips, CLIP))
+            ax.set_xticks(range(len(clips)), [words.value(clip, CLIP) for clip in clips])
             ax.set_xlim(-0.6, len(clips) - 0.4)
-        handles = [Patch(color=colour, label=MEANINGS[name]) for name, colour in COLOURS.items()]
+        there = [name for name in COLOURS if name != DIVERGED or points[DIVERGED].any()]
+        handles = [Patch(color=COLOURS[name], label=MEANINGS[name]) for name in there]
         figure.legend(handles=handles, ncols=3, loc="outside upper center", **lines.SPACING)
     return figure
+
+
+def _in_a_row(named: pd.DataFrame) -> int:
+    """All radii of a setting stand side by side, where settings have equally many; 0 where that cannot be."""
+    others = named.columns.drop(RADIUS)
+    counts = named.groupby(list(others), dropna=False).size()
+    return int(counts.max()) if counts.nunique() == 1 and 1 < counts.max() <= panels.MOST_IN_A_ROW else 0
 
 
 def _bars(ax: Axes, rows: pd.DataFrame) -> None:
@@ -93,11 +102,13 @@ def caption(frame: pd.DataFrame) -> str:
     shown = "How trials ended against the clip threshold of the gradient (off: no clipping)"
     shown += f"; bars: {INTERVAL} {100 * CONFIDENCE:g} % intervals of the share solved." if single else "."
     told = captions.protocols(blanked, [*facets, CLIP, "distance"], "bar" if single else "bar and distance")
-    over = [] if single else ["Each bar counts the trials at all distances tested alike."]
-    found = [_finding(str(task), rows) for task, rows in points.groupby("task")]
+    over = [] if single else ["Each bar counts the trials at all distances alike; these share seeds: no interval."]
+    found = captions.findings(frame, (_finding(str(task), rows) for task, rows in points.groupby("task")))
     missing = "the numbers above bars say how many are missing"
-    account = captions.account(frame, missing, diverged="Shown as an ending of their own")
-    return " ".join([shown, *over, *told, *filter(None, found), *account])
+    account = captions.account(
+        frame, missing, diverged="Shown as an ending of their own", early="shares solved are too high"
+    )
+    return " ".join([shown, *over, *found, *told, *account])
 
 
 def _finding(task: str, points: pd.DataFrame) -> str:
@@ -108,7 +119,8 @@ def _finding(task: str, points: pd.DataFrame) -> str:
         return ""
     shares = sums.div(sums["counted"], axis=0) * 100
     texts = [
-        f"with {words.part(CLIP, clip)} {row[SOLVED]:.0f} % were solved and {row[DIVERGED]:.0f} % diverged"
+        f"{row[SOLVED]:.0f} % with {words.part(CLIP, clip)}"
+        + f" ({row[DIVERGED]:.0f} % diverged)" * bool(row[DIVERGED])
         for clip, row in shares.iterrows()
     ]
-    return f"{words.task(task).capitalize()}, over all panels: {'; '.join(texts)}."
+    return f"{words.task(task).capitalize()}, over all panels: solved were {words.listed(texts)}."

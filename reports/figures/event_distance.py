@@ -65,10 +65,9 @@ def caption(frame: pd.DataFrame) -> str:
         f"line per network. {shares.BARS}"
     )
     how = captions.protocols(told, [*facets, lines.NETWORK, "distance"])
-    means = table(frame)
-    found = [_finding(str(task), rows) for task, rows in means.groupby("task")]
+    found = captions.findings(told, (_finding(str(task), rows) for task, rows in table(frame).groupby("task")))
     rest = [*captions.sizes(told, lines.NETWORK), *captions.going_with(told, lines.NETWORK, also)]
-    return " ".join([shown, *how, *filter(None, found), *rest, *captions.account(told)])
+    return " ".join([shown, *found, *how, *rest, *captions.account(told, early=shares.TOO_HIGH)])
 
 
 def _finding(task: str, means: pd.DataFrame) -> str:

@@ -103,9 +103,9 @@ def caption(frame: pd.DataFrame) -> str:
         f"the length ({words.listed(fields, 'or')}) to its trained value (dotted), one line per network. {shares.BARS}"
     )
     how = captions.protocols(told, [*facets, lines.NETWORK, RATIO])
-    found = [_finding(str(task), rows) for task, rows in table(frame).groupby("task")]
+    found = captions.findings(frame, (_finding(str(task), rows) for task, rows in table(frame).groupby("task")))
     rest = [*captions.sizes(told, lines.NETWORK), *captions.going_with(told, lines.NETWORK, also)]
-    return " ".join([shown, *how, *filter(None, found), *rest, *captions.account(frame)])
+    return " ".join([shown, *found, *how, *rest, *captions.account(frame, early=shares.TOO_HIGH)])
 
 
 def _finding(task: str, means: pd.DataFrame) -> str:

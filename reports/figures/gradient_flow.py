@@ -160,6 +160,7 @@ def caption(frame: pd.DataFrame, observations: pd.DataFrame) -> str:
         "those that still train are shown as they began",
         "Shown with the weights before the step that broke them",
         "Without an end",
+        captions.OF_EARLY,
     )
     rest = [*curves.beyond(points), *flows.unobserved(frame, networks.rows), *ends]
     return " ".join([_shown(networks.deep), *filter(None, [which]), *how, *found, *rest])

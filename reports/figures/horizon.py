@@ -6,6 +6,8 @@ line per hidden size, or per value of another field where that is varied instead
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,6 +22,8 @@ LEAST_DISTANCES = 3  # below, a horizon would be little more than one of the dis
 LEAST_RADII = 3  # for a rank correlation
 HIDDEN_SIZE = "model.hidden_size"
 OUTSIDE, LIMIT = 0.09, 0.18  # beyond the distances tested: where a horizon stands that lies there, where the axis ends
+HEAD = 0.15  # the same: where its arrow ends
+ARROW: dict[str, Any] = {"mutation_scale": 12, "linewidth": 0, "shrinkA": 0, "shrinkB": 0}
 
 
 def applies(frame: pd.DataFrame) -> bool:
@@ -63,8 +67,10 @@ def draw(frame: pd.DataFrame) -> Figure:
             radii.apply(ax, rows[lines.RADIUS])
             framed(ax, tested, of_task["distance"])
             for rank, drawn in placed(rows, tested).groupby(lines.ranks(rows[line], found)):
-                places = radii.place(drawn[lines.RADIUS], rank)
-                lines.draw(ax, drawn.assign(x=places), looks[rank], nothing_at=tested.beyond(OUTSIDE)[0])
+                drawn = drawn.assign(x=radii.place(drawn[lines.RADIUS], rank))
+                within = drawn.assign(y=drawn["horizon"])
+                lines.draw(ax, within, looks[rank], nothing_at=tested.beyond(OUTSIDE)[0])
+                _arrows(ax, drawn[drawn["outside"].isin([BELOW, ABOVE])], looks[rank], tested)
         if len(looks) > 1:
             lines.legend(figure, looks, words.label(line))
         lines.marks(figure, points)
@@ -78,6 +84,15 @@ def placed(rows: pd.DataFrame, tested: distances.Axis) -> pd.DataFrame:
     outside = rows["outside"].map({BELOW: below, ABOVE: above})
     low, high = rows["low"].clip(lower=least), rows["high"].clip(upper=most)
     return rows.assign(y=rows["horizon"].fillna(outside), low=low, high=high)
+
+
+def _arrows(ax: Axes, outside: pd.DataFrame, look: lines.Look, tested: distances.Axis) -> None:
+    """Arrow heads for horizons outside the distances tested: how far outside is not known, so no line leads there."""
+    for x, y, where, missing in outside[["x", "y", "outside", "missing"]].itertuples(index=False):
+        end = tested.beyond(HEAD)[int(where == ABOVE)]
+        head = {"arrowstyle": "-|>", "color": look.colour, "alpha": lines.FADED if missing else 1, **ARROW}
+        arrow = ax.annotate("", (x, end), (x, y), arrowprops=head, zorder=5)
+        arrow.set_in_layout(False)  # inside the panel: to measure it would only take time
 
 
 def framed(ax: Axes, tested: distances.Axis, values: pd.Series) -> None:
@@ -99,16 +114,14 @@ def caption(frame: pd.DataFrame) -> str:
     shown = (
         "Horizon: the distance at which half of the seeds solve the task within the budget of steps, by isotonic "
         f"regression over the logarithm of the distance{each}. Bars: {HORIZON_INTERVAL} {100 * CONFIDENCE:g} % "
-        "intervals, which end at distances that were tested. Points in the grey lie outside these: the horizon is "
-        "nearer or farther than any distance tested."
+        "intervals, over many shapes of the fall and with seeds that share their luck across distances. Arrows in the "
+        "grey: horizons nearer or farther than any distance tested; a bar that reaches into it has no end."
     )
     told = captions.protocols(blanked, [*facets, line, lines.RADIUS, "distance"], "setting and distance")
     settings = [*facets, line]
-    found = [_finding(str(task), rows, settings) for task, rows in points.groupby("task")]
+    found = captions.findings(frame, (_finding(str(task), rows, settings) for task, rows in points.groupby("task")))
     missing = "open, faded points miss some of theirs, crosses have no result yet"
-    return " ".join(
-        [shown, *told, *filter(None, found), *captions.going_with(frame, line, also), *captions.account(frame, missing)]
-    )
+    return " ".join([shown, *found, *told, *captions.going_with(frame, line, also), *captions.account(frame, missing)])
 
 
 def _finding(task: str, points: pd.DataFrame, settings: list[str]) -> str:
@@ -121,12 +134,15 @@ def _finding(task: str, points: pd.DataFrame, settings: list[str]) -> str:
     told = (
         f"{words.task(task).capitalize()}: the longest horizon is at radius {words.listed(words.distinct(best), 'or')}"
     )
-    rhos = [rank_correlation(rows[lines.RADIUS], rows["rank"]) for rows in groups if len(rows) >= LEAST_RADII]
-    rhos = sorted(rho for rho in rhos if rho == rho)
+    found = [
+        (rank_correlation(rows[lines.RADIUS], rows["rank"]), len(rows)) for rows in groups if len(rows) >= LEAST_RADII
+    ]
+    rhos, counts = [rho for rho, _ in found if rho == rho], [count for rho, count in found if rho == rho]
     if not rhos:
         return f"{told}."
-    span = f"{rhos[0]:.2f}" if rhos[0] == rhos[-1] else f"{rhos[0]:.2f} to {rhos[-1]:.2f} in {len(rhos)} settings"
-    return f"{told}; rank correlation of radius and horizon {span}."
+    of = f"of {captions.span(min(counts), max(counts))} radii" + (f" in each of {len(rhos)} settings" * (len(rhos) > 1))
+    ends = " to ".join(dict.fromkeys(words.signed(end(rhos)) for end in (min, max)))
+    return f"{told}; rank correlation of radius and horizon (Spearman, {of}) {ends}."
 
 
 def ranked_horizon(points: pd.DataFrame) -> pd.Series:

@@ -2,12 +2,16 @@
 
 The share of seeds that solve the task against the distance over which it must remember, with the interval of every
 point. One line per value of the field that is varied and most worth a line: the initial spectral radius, else the
-window of truncation, the cell, ... (`reports.lines.ORDER`). Unlike trials stand in panels of their own.
+window of truncation, the cell, ... (`reports.lines.ORDER`). Unlike trials stand in panels of their own. Where each task
+was tried at one distance alone, these values stand side by side instead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports import captions, distances, lines, panels, style, words
@@ -25,8 +29,7 @@ def applies(frame: pd.DataFrame) -> bool:
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
     """The numbers in the figure: `analysis.success_rate` for each panel, line and distance."""
-    line = lines.field(frame)
-    blanked, facets = panels.separated(frame, drawn=(line, *lines.companions(frame, line)))
+    blanked, facets, line = lines.separated(frame)
     return success_rate(blanked, [*facets, line, "distance"])
 
 
@@ -36,32 +39,46 @@ def draw(frame: pd.DataFrame) -> Figure:
     points = points.assign(y=points["rate"], missing=points["unfinished"] + points["failed"])
     facets = list(points.columns[: points.columns.get_loc(line)])
     found = lines.values(points[line])
+    alone = lines.at_one_distance(points)
     with style.look():
         looks = lines.looks(found, line)
-        named = points[facets].drop_duplicates()
-        figure, axes = panels.grid(named, distances.LABEL, "solved (% of seeds)", lines=len(looks))
+        named, x = points[facets].drop_duplicates(), words.label(line) if alone else distances.LABEL
+        figure, axes = panels.grid(named, x, "solved (% of seeds)", lines=1 if alone else len(looks))
         for ax, (_, rows) in zip(axes, points.groupby(facets, dropna=False), strict=True):
-            of_task = points["task"] == rows["task"].iloc[0]
-            axis = distances.Axis(points.loc[of_task, "distance"], lines=len(looks))
-            axis.apply(ax, rows["distance"])
-            for rank, drawn in rows.groupby(lines.ranks(rows[line], found)):
-                lines.draw(ax, drawn.assign(x=axis.place(drawn["distance"], rank)), looks[rank])
-            lines.percent_axis(ax, rows)
-        lines.legend(figure, looks, words.label(line))
+            of_task = points.loc[points["task"] == rows["task"].iloc[0], "distance"]
+            axis = None if alone else distances.Axis(of_task, lines=len(looks))
+            _panel(ax, rows.assign(rank=lines.ranks(rows[line], found)), axis, looks)
+        if not alone:
+            lines.legend(figure, looks, words.label(line))
         lines.marks(figure, points)
     return figure
 
 
+def _panel(ax: Axes, rows: pd.DataFrame, axis: distances.Axis | None, looks: Sequence[lines.Look]) -> None:
+    """The rates of one panel, over distances, or without an `axis` of these over lines."""
+    for rank, drawn in rows.groupby("rank"):
+        places = drawn["rank"] if axis is None else axis.place(drawn["distance"], rank)
+        lines.draw(ax, drawn.assign(x=places), looks[rank])
+    if axis is None:
+        lines.across(ax, looks)
+    else:
+        axis.apply(ax, rows["distance"])
+    lines.percent_axis(ax, rows)
+
+
 def caption(frame: pd.DataFrame) -> str:
     """What the figure shows and how its data were made, from the data."""
-    line = lines.field(frame)
+    blanked, facets, line = lines.separated(frame)
     also = lines.companions(frame, line)
-    blanked, facets = panels.separated(frame, drawn=(line, *also))
-    shown = (
-        "Share of seeds that solve the task against the dependency distance (the largest lag, in steps, that any "
-        f"scored output needs), one line per {words.plain(line)}. "
-        f"Bars: {INTERVAL} {100 * CONFIDENCE:g} % intervals; points at one distance stand a little apart, so that no "
-        "bar hides another."
-    )
+    lag = "the largest lag, in steps, that any scored output needs"
+    if lines.at_one_distance(blanked):
+        of_tasks = blanked.dropna(subset="distance").groupby("task")["distance"].first()
+        tried = words.listed(f"{words.value(float(one))} ({words.task(str(task))})" for task, one in of_tasks.items())
+        over = f"at one dependency distance ({lag}), {tried}, against the {words.plain(line)}. "
+        apart = ""
+    else:
+        over = f"against the dependency distance ({lag}), one line per {words.plain(line)}. "
+        apart = "; points at one distance stand a little apart"
+    shown = f"Share of seeds that solve the task {over}Bars: {INTERVAL} {100 * CONFIDENCE:g} % intervals{apart}."
     told = [*captions.protocols(blanked, [*facets, line, "distance"]), *captions.sizes(frame, line)]
     return " ".join([shown, *told, *captions.going_with(frame, line, also), *captions.account(frame)])

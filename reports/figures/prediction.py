@@ -97,7 +97,8 @@ def draw(frame: pd.DataFrame, courses: pd.DataFrame) -> Figure:
     tasks = dict(iter(points.groupby("task")))
     with style.look():
         points, looks, shapes = _styled(points, line)
-        titles = [_title(str(task), rows, name) for task, rows in tasks.items() for name in PREDICTORS]
+        ended = not captions.running(frame)
+        titles = [_title(str(task), rows, name, ended) for task, rows in tasks.items() for name in PREDICTORS]
         figure, axes = panels.sheet(titles, len(tasks), len(PREDICTORS), HEIGHT)
         for place, (task, rows) in enumerate(points.groupby("task")):
             of_task = frame.loc[frame["task"] == task, "distance"]
@@ -133,8 +134,8 @@ def _styled(points: pd.DataFrame, line: str) -> tuple[pd.DataFrame, list[lines.L
     return points.assign(marker=[markers[kind] for kind in kinds]), dots, shapes
 
 
-def _title(task: str, rows: pd.DataFrame, name: str) -> str:
-    told = _correlation(rows, f"{name}_reach")
+def _title(task: str, rows: pd.DataFrame, name: str, ended: bool) -> str:
+    told = _correlation(rows, f"{name}_reach") if ended else ""
     return f"{words.task(task)} · {PREDICTORS[name]}" + (f"\nrank correlation {told}" if told else "")
 
 
@@ -184,21 +185,19 @@ def caption(frame: pd.DataFrame, courses: pd.DataFrame) -> str:
     points, (tested, settings) = table(frame, courses), _tested(frame)
     told = (
         "A point for each setting. Horizon: the distance at which half of the seeds solve the task within the budget "
-        f"of steps, with its {analysis.HORIZON_INTERVAL} {100 * CONFIDENCE:g} % interval; an arrow where it lies "
-        f"beyond the distances tested. Reach: the lag at which {100 * EPSILON:g} % of a gradient's norm is left, "
-        "predicted before training: left by mean-field theory, from the gain of the recurrent matrix and the variance "
-        "of the inputs; right from the largest Lyapunov exponent along held-out sequences; of the first layer. It is "
-        f"that of the mean rate over seeds, with the {analysis.MEAN_INTERVAL} interval of this mean; of each seed "
-        "counts the network with the longest sequences. In the grey on the right it has no end, or one more than "
-        f"{ENDLESS} times beyond the farthest distance. Rank correlations are Spearman's, with "
-        f"{analysis.RANK_INTERVAL} intervals over settings; horizons beyond the distances tested are tied in first or "
-        "last place, and so are reaches without end: to leave them out would choose settings by their result. How "
-        f"large a reach is, but not its rank, depends on the {100 * EPSILON:g} %."
+        f"of steps, with its {analysis.HORIZON_INTERVAL} {100 * CONFIDENCE:g} % interval (arrow: beyond the distances "
+        f"tested). Reach: the lag at which {100 * EPSILON:g} % of a gradient's norm is left, which sets its size but "
+        "not its rank; predicted before training, for the first layer: left by mean-field theory, from the gain of "
+        "the recurrent matrix and the variance of the inputs; right from the largest Lyapunov exponent along held-out "
+        "sequences. It is that of the mean rate over seeds, each with its longest sequences, with the "
+        f"{analysis.MEAN_INTERVAL} interval of this mean; in the grey on the right it has no end, or one more than "
+        f"{ENDLESS} times beyond the farthest distance. Rank correlations: Spearman's, {analysis.RANK_INTERVAL} "
+        "intervals over settings; horizons and reaches that lie outside are tied in first or last place."
     )
     how = captions.protocols(tested, [*settings, "distance"], "setting and distance")
-    found = [_finding(str(task), rows) for task, rows in points.groupby("task")]
+    found = captions.findings(frame, (_finding(str(task), rows) for task, rows in points.groupby("task")))
     missing = "open points miss some of theirs"
-    return " ".join([told, *how, *_convergence(tested, settings, courses), *found, *captions.account(frame, missing)])
+    return " ".join([told, *found, *how, *_convergence(tested, settings, courses), *captions.account(frame, missing)])
 
 
 def _convergence(tested: pd.DataFrame, settings: Sequence[str], courses: pd.DataFrame) -> Iterator[str]:
@@ -232,7 +231,9 @@ def _correlation(points: pd.DataFrame, column: str) -> str:
     if math.isnan(rho):
         return ""
     few = math.isnan(low)
-    return f"{rho:.2f} " + (f"(p {analysis.rank_probability(x, y):.2g})" if few else f"[{low:.2f}, {high:.2f}]")
+    if few:
+        return f"{words.signed(rho)} (p {analysis.rank_probability(x, y):.2g})"
+    return f"{words.signed(rho)} [{words.signed(low)}, {words.signed(high)}]"
 
 
 def _factor(points: pd.DataFrame, name: str) -> str:
@@ -242,7 +243,7 @@ def _factor(points: pd.DataFrame, name: str) -> str:
         return ""
     ratios = np.log(known["horizon"] / known[f"{name}_reach"]).to_numpy()
     low, high = np.exp(student(ratios))
-    spread = "" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    spread = "" if np.isnan(low) else f" [{words.rounded(low)}, {words.rounded(high)}]"
     near = int((np.abs(ratios) <= math.log(NEAR)).sum())
     told = f"{near} of {words.counted(len(known), 'setting')} where both are known within a factor of {NEAR}"
-    return f"{np.exp(ratios.mean()):.2f}{spread} times the reach ({told})"
+    return f"{words.rounded(np.exp(ratios.mean()))}{spread} times the reach ({told})"

@@ -23,7 +23,8 @@ RANK = 3
 LEAST_PANEL = 1.35  # inches
 ROW, FRAME = 0.36, 0.75  # inches of height: a row of cells, what is above and below them
 SMALL = 6.3  # points: what stands below the number of a cell
-MOST_NAMED = 3  # pairs named in the caption
+MOST_NAMED, MOST_TOLD = 3, 6  # in the caption: pairs of a panel, panels of a task
+WHOLE = 9.95  # steps: horizons from there on have no decimals
 CORNER = 0.4  # from the middle of a cell
 
 
@@ -41,7 +42,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     """
     blanked, facets = panels.separated(frame, drawn=(RADIUS, CLIP))
     by = [*facets, RADIUS, CLIP]
-    ends, found = endings(blanked, by), horizon(blanked, by)
+    found, ends = horizon(blanked, by), endings(blanked.dropna(subset="distance"), by)  # of the same trials
     return found.assign(rate=ends["solved"] / ends["counted"].where(ends["counted"] > 0), diverged=ends["diverged"])
 
 
@@ -64,7 +65,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         labels = words.label(RADIUS), words.label(CLIP)
         figure, axes = panels.grid(named, *labels, lines=len(radii), height=height)
         for ax, (_, rows) in zip(axes, points.groupby(facets, dropna=False), strict=True):
-            _frame(ax, words.aligned(radii), words.aligned(clips, CLIP))
+            _frame(ax, words.aligned(radii), [words.value(clip, CLIP) for clip in clips])
             places = zip(lines.ranks(rows[RADIUS], radii), lines.ranks(rows[CLIP], clips), strict=True)
             for (x, y), row in zip(places, rows.to_dict("records"), strict=True):
                 _cell(ax, x, y, row, colours)
@@ -112,8 +113,10 @@ def _value(row: dict, horizons: bool) -> tuple[float, str]:
     if not horizons:
         return row["rate"], f"{100 * row['rate']:.0f}"
     edges = {BELOW: row["nearest"], ABOVE: row["farthest"]}
-    value = edges.get(row["outside"], row["horizon"])
-    return value, f"{row['outside']}{value:.0f}"
+    if row["outside"] in edges:
+        edge = edges[row["outside"]]
+        return edge, f"{row['outside']}{words.value(float(edge))}"
+    return row["horizon"], f"{row['horizon']:.{0 if row['horizon'] >= WHOLE else 1}f}"
 
 
 def _scale(figure: Figure, axes: list[Axes], points: pd.DataFrame, colours: ScalarMappable) -> None:
@@ -142,23 +145,39 @@ def caption(frame: pd.DataFrame) -> str:
         if horizons
         else "the share of trials solved (%), over the distances tested, each counted alike"
     )
-    shown = f"For each pair of initial spectral radius and clip threshold: {number}; below it the share that diverged."
+    below = "; below it the share that diverged" if points["diverged"].any() else ""
+    intervals = " Intervals of the horizons: the table (CSV)." if horizons else ""
+    shown = f"For each pair of initial spectral radius and clip threshold: {number}{below}.{intervals}"
     told = captions.protocols(blanked, [*facets, RADIUS, CLIP, "distance"], "pair and distance")
     points["score"] = ranked_horizon(points) if horizons else points["rate"]
-    found = [_finding(str(task), rows, facets) for task, rows in points.groupby("task")]
+    found = [_finding(str(task), rows, facets, horizons) for task, rows in points.groupby("task")]
     missing = "a small circle marks pairs that miss some of theirs, a cross those that have no result yet"
     return " ".join([shown, *told, *filter(None, found), *captions.account(frame, missing)])
 
 
-def _finding(task: str, points: pd.DataFrame, facets: list[str]) -> str:
-    """The pairs that are best in the most panels of one task, as measured."""
-    told = points[points["score"] > 0]
-    best = [rows[rows["score"] == rows["score"].max()] for _, rows in told.groupby(facets, dropna=False)]
-    if not best:
+def _finding(task: str, points: pd.DataFrame, facets: list[str], horizons: bool) -> str:
+    """The best pairs of each panel of one task, as measured; nothing while trials run, of which the best end first."""
+    if points["unfinished"].any():
         return ""
-    counts = pd.concat(best).groupby([RADIUS, CLIP], dropna=False).size()
-    pairs = counts[counts == counts.max()].index
-    texts = [f"radius {words.value(radius)} with {words.part(CLIP, clip)}" for radius, clip in pairs]
-    where = f"in {counts.max()} of {words.counted(len(best), 'panel')} the largest number is at"
-    told_pairs = words.listed(texts) if len(texts) <= MOST_NAMED else f"any of {len(texts)} pairs"
-    return f"{words.task(task).capitalize()}: {where} {told_pairs}."
+    named = panels.parts(points[facets].drop_duplicates())
+    groups = [rows for _, rows in points.groupby(facets, dropna=False)]
+    told = [_best(parts[1:], rows, horizons) for parts, rows in zip(named, groups, strict=True)]
+    told = [one for one in told if one]
+    if not told:
+        return ""
+    more = f"; {words.counted(len(told) - MOST_TOLD, 'more panel')}" if len(told) > MOST_TOLD else ""
+    return f"{words.task(task).capitalize()}, the largest number: {'; '.join(told[:MOST_TOLD])}{more}."
+
+
+def _best(name: list[str], rows: pd.DataFrame, horizons: bool) -> str:
+    """The pairs with the largest number of one panel, and that number; nothing where nothing was solved."""
+    best = rows[(rows["score"] == rows["score"].max()) & (rows["score"] > 0)]
+    if best.empty:
+        return ""
+    number = _value(best.iloc[0].to_dict(), horizons)[1] + ("" if horizons else " %")
+    pairs = [
+        f"radius {words.value(radius)} with clip {words.listed(words.distinct(of_radius[CLIP]), 'or')}"
+        for radius, of_radius in best.groupby(RADIUS, dropna=False)
+    ]
+    where = words.listed(pairs, "or") if len(best) <= MOST_NAMED else f"{len(best)} pairs alike"
+    return f"{', '.join([*name, where])} ({number})"

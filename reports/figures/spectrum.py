@@ -57,22 +57,24 @@ def _shown(found: pd.DataFrame) -> list[int]:
     return there[places].tolist()
 
 
-def _titles(found: pd.DataFrame, setting: Sequence[str]) -> dict[int, str]:
+def _titles(found: pd.DataFrame, setting: Sequence[str], columns: int = 2) -> dict[int, str]:
     """What each panel holds, told apart from all others, be they drawn or not."""
     named = found.drop_duplicates("panel").sort_values("panel")
-    return dict(zip(named["panel"], panels.titles(named[list(setting)]), strict=True))
+    return dict(zip(named["panel"], panels.titles(named[list(setting)], columns), strict=True))
 
 
 def draw(frame: pd.DataFrame, observations: pd.DataFrame) -> Figure:
     """The figure: for each setting a plane, and below it a curve."""
     values = spectra.eigenvalues(observations)
     found, setting = spectra.networks(frame, values)
-    titles, shown = _titles(found, setting), _shown(found)
+    shown = _shown(found)
     values, limits = _drawn(values, found)
     largest = min(limits[0], 1.06 * np.nanmax([1, values["modulus"].max()]))
     with style.look():
         named = found.drop_duplicates("panel").set_index("panel").loc[shown, setting]
-        figure, axes = planes.sheet([titles[panel] for panel in shown], _columns(named))
+        columns = _columns(named)
+        titles = _titles(found, setting, columns + 1)  # planes have less room, beside the names of their axes
+        figure, axes = planes.sheet([titles[panel] for panel in shown], columns)
         for (plane, strip), panel in zip(axes, shown, strict=True):
             drawn, rows = (one[one["panel"] == panel] for one in (values, found))
             planes.plane(plane, drawn, rows[lines.RADIUS].iloc[0], limits)
@@ -105,7 +107,7 @@ def _legend(figure: Figure, values: pd.DataFrame) -> None:
             handles.append(Line2D([], [], color=colour, label=f"after training, {outcome}", **dot))
     handles.append(Line2D([], [], label="unit circle", **planes.CIRCLE))
     handles.append(Line2D([], [], label="initial spectral radius", **planes.OF_INIT))
-    columns = len(handles) if figure.get_figwidth() > 2.5 * planes.WIDTH else 2
+    columns = 3 if figure.get_figwidth() > 2.2 * planes.WIDTH else 2
     figure.legend(handles=handles, ncols=columns, loc="outside upper center", **lines.SPACING)
 
 
@@ -129,7 +131,7 @@ def caption(frame: pd.DataFrame, observations: pd.DataFrame) -> str:
         *_radii(found, setting),
         *filter(None, found_of),
     ]
-    return " ".join([*parts, *captions.account(frame, MISSING, "Among those not solved")])
+    return " ".join([*parts, *captions.account(frame, MISSING, "Among those not solved", early=captions.OF_EARLY)])
 
 
 def _selection(found: pd.DataFrame) -> Iterator[str]:

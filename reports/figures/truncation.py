@@ -6,6 +6,7 @@ a mark where the distance equals the window. Right, where the store knows it, th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -101,7 +102,7 @@ def _memory(ax: Axes, rows: pd.DataFrame, found: Sequence[float], looks: Sequenc
     ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
     ax.spines["left"].set_visible(False)
-    ax.set_ylabel("MiB per model")
+    ax.set_ylabel("memory (MiB per model)")
 
 
 def _name_distances(ax: Axes, rows: pd.DataFrame, x: float) -> None:
@@ -122,14 +123,17 @@ def caption(frame: pd.DataFrame) -> str:
         f"Bars: {INTERVAL} {100 * CONFIDENCE:g} % intervals; points at one distance stand a little apart."
     )
     told = captions.protocols(blanked, [*facets, WINDOW, "distance"])
-    found = [_finding(str(task), rows) for task, rows in frame.groupby("task")]
-    reached = _horizons(blanked, facets)
-    return " ".join([shown, *_of_memory(frame), *told, *filter(None, found), *reached, *captions.account(frame)])
+    of_tasks = (_finding(str(task), rows) for task, rows in frame.groupby("task"))
+    found = captions.findings(frame, itertools.chain(_horizons(blanked, facets), of_tasks))
+    return " ".join([shown, *_of_memory(frame), *found, *told, *captions.account(frame)])
 
 
 def _of_memory(frame: pd.DataFrame) -> Iterator[str]:
     if BYTES in frame and frame[BYTES].notna().any():
-        yield "Right: the memory that training of one model takes, a grey line for each distance d."
+        yield (
+            "Right: the memory that training of one model takes, a grey line for each distance d. Windows also need "
+            "room for the sum of their gradients and the states between them: a long one may take more than the full."
+        )
 
 
 def _horizons(blanked: pd.DataFrame, facets: Sequence[str]) -> Iterator[str]:

@@ -97,7 +97,7 @@ def caption(frame: pd.DataFrame, observations: pd.DataFrame) -> str:
         what,
         *_blocks(networks),
         *[_network(frame, row, found, told[told["key"] == row["key"]]) for row, found in shown],
-        *captions.account(frame, MISSING, "Shown only where no other ended", "Left aside"),
+        *captions.account(frame, MISSING, "Shown only where no other ended", "Left aside", ""),
     ]
     return " ".join(parts)
 

@@ -96,7 +96,9 @@ def caption(frame: pd.DataFrame, observations: pd.DataFrame) -> str:
         *_vanished(networks, facets),
         *flows.against_theory(groups, "line"),
     ]
-    ends = captions.account(frame, "those that have begun are shown", "Shown as they began, like all", "Without an end")
+    ends = captions.account(
+        frame, "those that have begun are shown", "Shown as they began, like all", "Without an end", ""
+    )
     rest = [
         *flows.of_layers(networks),
         *flows.lost(networks),
