@@ -19,6 +19,7 @@ from rnnlab.checkpoints import replace_synced
 from rnnlab.collector import run_name
 from rnnlab.refusal import BadInput, unknown_key
 from rnnlab.store import DEFAULT_PATH, Place, StoreSettings, place_of, settings_of_uri
+from rnnlab.store.files import unwritten
 from rnnlab.store.reader import Reader
 from rnnlab.stored import network
 from rnnlab.streaming import exported
@@ -59,14 +60,17 @@ def parse(words: Sequence[str]) -> Request:
 
 
 def export(request: Request) -> str:
-    """Write the program; return the line that says what it is. Raises `BadInput`, and `OSError` of the disk."""
+    """Write the program; return the line that says what it is. Raises `BadInput`."""
     if not request.out.absolute().parent.is_dir() or request.out.is_dir():
         raise BadInput(f"out={request.out}: must be a file in a folder that exists")
     _, trial, weights = network(Reader(request.place), request.run)
     program = exported(trial, weights)
     content = io.BytesIO()
     torch.export.save(program, content)
-    replace_synced(request.out, content.getvalue())
+    try:
+        replace_synced(request.out, content.getvalue())
+    except OSError as error:
+        raise BadInput(unwritten("out", request.out, error, "a file")) from error
     return f"{request.out}: {run_name(trial)}; {usage(program, request.out)}"
 
 
@@ -97,9 +101,6 @@ def main() -> None:
         print(export(parse(sys.argv[1:])))
     except BadInput as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        print(f"out: {error.filename}: {error.strerror}; must be a file that can be written", file=sys.stderr)
         sys.exit(2)
 
 

@@ -32,10 +32,10 @@ def app(settings: DictConfig) -> None:
     """One trial; Hydra calls the launcher instead where there are several."""
     try:
         trial, chosen = config.all_of(lambda: config.single_trial(settings), lambda: config.settings_of(settings))
-        status = launch([trial], config.experiment_of(HydraConfig.get()), *chosen)
+        outcome = launch([trial], config.experiment_of(HydraConfig.get()), *chosen)
     except EXPECTED as error:  # Hydra would print the command line beside it
         refuse(error)
-    sys.exit(status)
+    sys.exit(outcome.exit_status)
 
 
 def refuse(error: BaseException) -> NoReturn:

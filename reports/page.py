@@ -1,21 +1,27 @@
-"""The HTML pages: one per experiment, whole in one file, and a list of experiments."""
+"""What is said of an experiment, and its HTML page, whole in one file; and the list of experiments."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
 import pandas as pd
 
-from reports import panels, words
+from reports import words
+from reports.drawings import Drawing, Undrawn
 from reports.files import folder_name
+from reports.headline import Headline
+from reports.missing import MOST_LISTED, Missing, fields
+from reports.origin import Origin
 from rnnlab.record import FAILED, RESULTS, RUNNING
-from rnnlab.trial import KINDS, SECTIONS
+from rnnlab.trial import KINDS
 
-PIXELS_PER_INCH = 125  # how large a figure stands on the page, where there is room
+QUESTION = "How far back can this recurrent network learn to look, and what decides it?"
+UNNAMED = "adhoc"  # the experiment of trials that no experiment file names: `ADHOC` of rnnlab.config
 MOST_VALUES = 20  # of a field, listed on the page
 MOST_ROWS = 200  # of the table of a figure, shown on the page
 TEMPLATES = Path(__file__).parent / "templates"
@@ -28,33 +34,77 @@ MEANINGS = {  # of a status, where a reader may wonder
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """One figure on a page."""
+class Report:
+    """What is said of one experiment, whatever the format."""
 
     name: str
-    title: str
-    svg: str
-    inches: float
-    caption: str
-    table: pd.DataFrame
+    frame: pd.DataFrame
+    drawings: Sequence[Drawing]
+    undrawn: Sequence[Undrawn]
+    headline: Headline
+    missing: Missing
+    origin: Origin
+    command: str  # that makes the report again
+
+    def alone(self) -> Report:
+        """The same for a page without files beside it."""
+        return replace(self, drawings=[drawing.alone() for drawing in self.drawings])
 
     @property
-    def markup(self) -> str:
-        """The SVG without the declarations before it, which have no place inside a page."""
-        return self.svg[self.svg.index("<svg") :]
+    def question(self) -> str:
+        return self.origin.question or QUESTION
 
     @property
-    def pixels(self) -> int:
-        return round(self.inches * PIXELS_PER_INCH)
+    def total(self) -> str:
+        return words.counted(f"{len(self.frame):,}", "trial")
 
     @property
-    def rows(self) -> list[list[str]]:
-        """The first of the table."""
-        return [[cell(value) for value in row] for row in self.table.head(MOST_ROWS).itertuples(index=False)]
+    def statuses(self) -> list[tuple[str, str, str]]:
+        """How trials ended: (status, how many, what it means)."""
+        counts = self.frame["status"].value_counts()
+        found = ((status, f"{counts.get(status, 0):,}") for status in (*RESULTS, RUNNING, FAILED))
+        return [(status, count, MEANINGS.get(status, "")) for status, count in found]
+
+    @cached_property
+    def settings(self) -> dict[str, list[str]]:
+        """The values of every field of the trials, in the order of the sections.
+
+        A missing value is listed where it says something (clipping is off), but not of a field that only some tasks,
+        cells or inits have.
+        """
+        frame = self.frame
+        owned = {field for field in fields(frame) if field.split(".")[0] in KINDS}
+        return {
+            field: words.distinct(frame[field].dropna() if field in owned else frame[field]) for field in fields(frame)
+        }
 
     @property
-    def left_out(self) -> bool:
-        return len(self.table) > MOST_ROWS
+    def varied(self) -> dict[str, str]:
+        """The fields that differ between trials, but for those that follow from another."""
+        follow = {field for fields in self.following.values() for field in fields}
+        return {
+            field: brief(values) for field, values in self.settings.items() if len(values) > 1 and field not in follow
+        }
+
+    @cached_property
+    def following(self) -> dict[str, dict[str, str]]:
+        """Task, cell or init -> the fields that each of them has a value of its own of, and these values."""
+        found: dict[str, dict[str, str]] = {}
+        names = {field for field, values in self.settings.items() if len(values) > 1}
+        for kind in [kind for kind in KINDS if kind in names]:
+            groups = self.frame.groupby(kind)
+            for field in [field for field in self.settings if field in names and field not in (*KINDS, "seed")]:
+                known = groups[field].nunique(dropna=field.split(".")[0] in KINDS) > 0
+                if known.sum() > 1 and (groups[field].nunique(dropna=False)[known] == 1).all():
+                    values = groups[field].first()[known]
+                    told = (f"{name} {words.value(value, field)}" for name, value in values.items())
+                    found.setdefault(kind, {})[field] = ", ".join(told)
+                    names.discard(field)
+        return found
+
+    @property
+    def constant(self) -> dict[str, str]:
+        return {field: values[0] for field, values in self.settings.items() if len(values) == 1}
 
 
 def cell(content: object) -> str:
@@ -64,37 +114,15 @@ def cell(content: object) -> str:
     return f"{content:.3g}" if isinstance(content, float) and not content.is_integer() else words.value(content)
 
 
-def experiment_page(name: str, frame: pd.DataFrame, drawings: Sequence[Drawing], command: str) -> bytes:
-    """The page of one experiment."""
-    fields = settings(frame)
-    numerics = frame["numerics"].fillna("unknown").value_counts().sort_index()
-    return _render(
-        "report.html.j2",
-        name=name,
-        drawings=drawings,
-        total=words.counted(len(frame), "trial"),
-        statuses=[
-            (status, int((frame["status"] == status).sum()), MEANINGS.get(status, ""))
-            for status in (*RESULTS, RUNNING, FAILED)
-        ],
-        varied={field: brief(values) for field, values in fields.items() if len(values) > 1},
-        constant={field: values[0] for field, values in fields.items() if len(values) == 1},
-        numerics=[(tag, words.counted(int(count), "trial")) for tag, count in numerics.items()],
-        command=command,
-    )
+def alike(table: pd.DataFrame) -> dict[str, str]:
+    """What all rows of a long table agree in, by column: it is told once."""
+    agreed = [name for name in table if len(table) > 1 and table[name].nunique(dropna=False) == 1]
+    return {str(name): cell(table[name].iloc[0]) for name in agreed}
 
 
-def settings(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """The values of every field of the trials, in the order of the sections.
-
-    A missing value is listed where it says something (clipping is off), but not of a field that only some tasks,
-    cells or inits have.
-    """
-    fields = sorted(panels.trial_fields(frame), key=lambda field: SECTIONS.index(field.split(".")[0]))
-    owned = {field for field in fields if field.split(".")[0] in KINDS}
-    return {
-        field: words.distinct(frame[field].dropna() if field in owned else frame[field]) for field in [*fields, "seed"]
-    }
+def rows(table: pd.DataFrame) -> list[list[str]]:
+    """The first of a table."""
+    return [[cell(value) for value in row] for row in table.head(MOST_ROWS).itertuples(index=False)]
 
 
 def brief(values: Sequence[str]) -> str:
@@ -104,10 +132,31 @@ def brief(values: Sequence[str]) -> str:
     return f"{', '.join(values[: MOST_VALUES // 2])}, ..., {values[-1]} ({len(values)} values)"
 
 
-def index_page(pictures: Mapping[str, str | None]) -> bytes:
-    """The list of experiments: name -> file name of the picture to show, if any."""
-    entries = [(name, quote(folder_name(name)), picture) for name, picture in sorted(pictures.items())]
-    return _render("index.html.j2", entries=entries)
+def experiment_page(report: Report, alone: bool = False) -> bytes:
+    """The page of one experiment; `alone`: without files and other pages beside it."""
+    shown = report.alone() if alone else report
+    more = {"rows": rows, "alike": alike, "most_rows": MOST_ROWS, "most": MOST_LISTED}
+    return _render("report.html.j2", report=shown, alone=alone, **more)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An experiment in the list: its headline, and the file of the picture to show, if any."""
+
+    name: str
+    picture: str | None
+    trials: str
+    sentences: Sequence[str]
+
+    @property
+    def folder(self) -> str:
+        return quote(folder_name(self.name))
+
+
+def index_page(entries: Sequence[Entry]) -> bytes:
+    """The list of experiments; trials that belong to no named one come last."""
+    ordered = sorted(entries, key=lambda entry: (entry.name == UNNAMED, entry.name))
+    return _render("index.html.j2", entries=ordered, question=QUESTION)
 
 
 def _render(template: str, **content: object) -> bytes:

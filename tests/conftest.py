@@ -3,12 +3,21 @@
 Tests multiply small matrices: a second thread only costs them time.
 """
 
+import pytest
 import torch
 from hypothesis import settings
+
+from reports import style
 
 settings.register_profile("rnnlab", derandomize=True, deadline=None)
 settings.load_profile("rnnlab")
 
 torch.set_num_threads(1)
 
-pytest_plugins = ["stores", "servers", "folders"]
+pytest_plugins = ["stores", "servers", "folders", "browsers"]
+
+
+@pytest.fixture
+def one_kind_of_file(monkeypatch) -> None:
+    """Figures become SVG alone, in a third of the time: for tests to which the kind of file is nothing."""
+    monkeypatch.setattr(style, "KINDS", {"svg": style.KINDS["svg"]})

@@ -1,5 +1,6 @@
 """The export command: from a stored run to a file that needs torch alone."""
 
+import errno
 import re
 import shlex
 import subprocess
@@ -153,6 +154,27 @@ def test_what_cannot_be_exported_is_refused_in_one_line_and_leaves_nothing(store
     assert exit_of(monkeypatch, "run=x", f"out={out}", f"store.path={tmp_path / 'gone.db'}") == 2
     assert "no store there" in capsys.readouterr().err
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some and give the same command again"),
+        (errno.EROFS, "must be a file that can be written"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_told_in_one_line_with_the_file(
+    number, advice, store, monkeypatch, tmp_path, capsys
+):
+    def full(file, content):
+        raise OSError(number, "a reason")
+
+    run(store, trial(**SMALL))
+    (run_id,) = Reader(store).finished().values()
+    monkeypatch.setattr(export, "replace_synced", full)
+    out = tmp_path / "model.pt2"
+    assert exit_of(monkeypatch, f"run={run_id}", f"out={out}", f"store.path={store}") == 2
+    assert capsys.readouterr() == ("", f"out={out}: a reason; {advice}\n")
 
 
 def test_a_run_that_has_not_ended_or_is_not_meant_alone_is_refused(store):

@@ -1,5 +1,6 @@
 """A build writes whole files, the same bytes for the same store, and refuses what is not possible in one line."""
 
+import errno
 import json
 import re
 import subprocess
@@ -11,13 +12,16 @@ from urllib.parse import unquote
 import matplotlib as mpl
 import pandas as pd
 import pytest
-from frames import Diagnosed, adding_sweep, copy_sweep, frame_of, unlucky
+from frames import Diagnosed, adding_sweep, copy_sweep, frame_of, given, origin_of, unlucky
 
-from reports import build as build_module
-from reports import files
+from reports import files, style, writing
 from reports import page as page_module
-from reports.build import OUT, Request, build, main, parse
+from reports.build import main
 from reports.figures import in_order, learnability, meant_for
+from reports.request import OUT, Request, parse
+from reports.writing import build
+from rnnlab.store import DEFAULT_PATH
+from rnnlab.store.origins import Provenance
 
 COPY = frame_of(copy_sweep(seed=range(2)))
 ONE_RUN = frame_of(copy_sweep(delay=20, init="gaussian", spectral_radius=1.0, seed=0))
@@ -41,6 +45,12 @@ class Store:
 
     def observations(self, experiment: str, quantities: Collection[str]) -> pd.DataFrame:
         return Diagnosed(self.frames[experiment]).observations(experiment, quantities)
+
+    def planned(self, experiment: str) -> pd.DataFrame:
+        return Diagnosed(self.frames[experiment]).planned(experiment)
+
+    def provenance(self, experiment: str) -> Provenance:
+        return origin_of(self.frames[experiment])
 
 
 SMALL = Store(**{"demo": ONE_RUN, ODD: ONE_RUN})  # drawn in a moment, where what is drawn does not matter
@@ -66,11 +76,14 @@ def built(store, tmp_path_factory) -> Path:
 def test_a_build_writes_the_files_of_every_experiment_that_has_trials(store, built):
     expected = {"index.html"}
     for experiment in ("demo", ODD):
-        drawn = [f"{name}.{kind}" for name in meant_for(store.frame(experiment)) for kind in ("svg", "png", "csv")]
-        expected |= {f"{files.folder_name(experiment)}/{name}" for name in ("index.html", *drawn)}
+        kinds = (*style.KINDS, "csv")
+        drawn = [f"{name}.{kind}" for name in meant_for(store.frame(experiment)) for kind in kinds]
+        written = ("index.html", "report.md", "summary.json", *drawn)
+        expected |= {f"{files.folder_name(experiment)}/{name}" for name in written}
     assert set(contents(built)) == expected
 
 
+@pytest.mark.slow
 def test_two_builds_give_the_same_bytes(store, built, tmp_path):
     with mpl.rc_context({"lines.linewidth": 9, "font.size": 30, "svg.hashsalt": None}):  # somebody's own settings
         build(store, Request(out=tmp_path))
@@ -98,11 +111,17 @@ def test_a_page_shows_caption_numbers_counts_settings_and_command(store, built):
     assert "<dt>train.clip_threshold</dt><dd>1, off</dd>" in page
     assert "<dt>task.symbols</dt><dd>3</dd>" in page
     assert "torch 2.13.0, cpu, torch, AVX2" in page
-    assert "<pre>python -m reports.build demo</pre>" in page
-    tables = [module.table(frame) for module in meant_for(frame, "demo").values()]
-    assert page.count("<tr>") == sum(min(len(table), page_module.MOST_ROWS) + 1 for table in tables)
+    assert ">python -m reports.build demo</pre>" in page
+    tables = [module.table(*given(module, frame)) for module in meant_for(frame, "demo").values()]
+    assert rows_of_figures(page) == sum(min(len(table), page_module.MOST_ROWS) + 1 for table in tables)
 
 
+def rows_of_figures(page: str) -> int:
+    """Lines of the tables of figures."""
+    return sum(details.count("<tr>") for details in re.findall("<details>.*?</details>", page, re.DOTALL))
+
+
+@pytest.mark.usefixtures("one_kind_of_file")
 def test_of_a_long_table_a_page_shows_the_first_rows_and_says_where_all_of_them_are(tmp_path, monkeypatch):
     build(SMALL, Request(("demo",), out=tmp_path))
     whole = (tmp_path / "demo" / "index.html").read_text()
@@ -114,8 +133,8 @@ def test_of_a_long_table_a_page_shows_the_first_rows_and_says_where_all_of_them_
     assert count == len(learnability.table(COPY)) > 2
     told = f'The first 2 of {count} rows; all of them are in\n<a href="learnability.csv">learnability.csv</a>'
     assert told in page.read_text()
-    tables = [module.table(COPY) for module in meant_for(COPY, "demo").values()]
-    assert page.read_text().count("<tr>") == sum(min(len(table), 2) + 1 for table in tables)
+    tables = [module.table(*given(module, COPY)) for module in meant_for(COPY, "demo").values()]
+    assert rows_of_figures(page.read_text()) == sum(min(len(table), 2) + 1 for table in tables)
 
 
 def test_links_lead_to_files(built):
@@ -124,6 +143,7 @@ def test_links_lead_to_files(built):
             assert (page.parent / unquote(link)).is_file(), f"{page}: {link}"
 
 
+@pytest.mark.usefixtures("one_kind_of_file")
 def test_text_from_the_store_is_escaped(tmp_path):
     evil = "<script>alert(1)</script>"
     frame = COPY.assign(init=COPY["init"].replace("gaussian", evil), numerics=evil, **{"cell.nonlinearity": evil})
@@ -140,6 +160,7 @@ def test_no_experiment_is_written_outside_its_folder(name, tmp_path):
     assert unquote(folder) == name
 
 
+@pytest.mark.usefixtures("one_kind_of_file")
 def test_mixed_numerics_are_named(tmp_path):
     mixed = COPY.assign(numerics=COPY["numerics"].where(COPY["seed"] > 0, "torch 2.14.0, cpu, torch, AVX512"))
     build(Store(mixed=mixed), Request(out=tmp_path))
@@ -162,23 +183,26 @@ def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch):
     assert contents(tmp_path) == {"figure.svg": b"old"}
 
 
+@pytest.mark.usefixtures("one_kind_of_file")
 def test_the_list_keeps_experiments_built_before(tmp_path):
     build(SMALL, Request(("demo",), out=tmp_path))
     build(SMALL, Request((ODD,), out=tmp_path))
     index = (tmp_path / "index.html").read_text()
     assert 'href="demo/index.html"' in index
-    assert index.count("<a href") == 2
+    assert index.count("<h2><a href") == 2
 
 
 # Command line
 
 
-def test_the_command_says_where_each_figure_is(tmp_path, capsys, monkeypatch):
+@pytest.mark.usefixtures("one_kind_of_file")
+def test_the_command_says_where_the_figures_are_and_what_to_open(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "out=here"], lambda path: Store(demo=COPY)) == 0
-    drawn = [f"here/demo/{name}.svg" for name in meant_for(COPY, "demo")]
-    assert len(drawn) > 1
-    assert capsys.readouterr().out.splitlines() == [*drawn, "here/index.html"]
+    count = len(meant_for(COPY, "demo"))
+    assert count > 1
+    told = [f"demo: {count} figures in here/demo", "Open here/index.html in a browser."]
+    assert capsys.readouterr().out.splitlines() == told
 
 
 def test_arguments_are_experiments_and_paths():
@@ -187,14 +211,23 @@ def test_arguments_are_experiments_and_paths():
     assert request.command("a") == "python -m reports.build a 'store.path=my runs/x.db'"
 
 
+def test_the_command_on_a_page_names_a_store_only_where_it_is_not_the_usual_one(monkeypatch):
+    """The same store gives the same bytes, whether it was named or not."""
+    monkeypatch.chdir(DEFAULT_PATH.parents[1])
+    for words in ([], ["store.path=runs/rnnlab.db"], [f"store.path={DEFAULT_PATH}"]):
+        assert parse(words).command("a") == "python -m reports.build a"
+    assert parse(["store.path=runs/other.db"]).command("a") == "python -m reports.build a store.path=runs/other.db"
+
+
 REFUSED = {
     "an unknown experiment": (["demo", "dmeo"], "experiment dmeo: not in the store; there are: demo, empty, "),
     "an experiment without trials": (["empty"], "experiment empty: no trials, nothing to draw yet"),
     "an unknown key": (
         ["store.pth=x"],
-        "store.pth=x: unknown key; did you mean store.path? allowed: store.path, store.uri, out",
+        "store.pth=x: unknown key; did you mean store.path? allowed: store.path, store.uri, out, attach",
     ),
-    "an unknown option": (["--verbose"], "--verbose=: unknown key; allowed: store.path, store.uri, out"),
+    "an unknown option": (["--verbose"], "--verbose=: unknown key; allowed: store.path, store.uri, out, attach"),
+    "neither true nor false": (["attach=yes"], "attach=yes: must be true or false"),
     "no path": (["out="], "out=: must be a path"),
     "no URI": (["store.uri="], "store.uri=: must be a URI"),
     "two stores": (["store.uri=http://h", "store.path=x"], "store.path: is given beside store.uri; must be one of"),
@@ -233,7 +266,37 @@ def test_a_store_that_does_not_know_the_columns_is_refused_before_anything_is_wr
 def test_a_folder_that_cannot_be_written_is_refused_in_one_line(store, tmp_path, capsys):
     (tmp_path / "taken").write_text("a file")
     assert main([f"out={tmp_path / 'taken'}"], lambda path: store) == 2
-    assert re.fullmatch(r"out: .*taken.*; must be a folder that can be written\n", capsys.readouterr().err)
+    line = rf"out={tmp_path}/taken: .*; must be a folder that can be written\n"
+    assert re.fullmatch(line, capsys.readouterr().err)
+
+
+def test_a_full_disk_is_told_in_one_line_with_the_folder(tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main([f"out={tmp_path}"], lambda path: SMALL) == 2
+    told = f"out={tmp_path}: No space left on device; free some and give the same command again\n"
+    assert capsys.readouterr() == ("", told)
+
+
+def test_ctrl_c_while_it_loads_is_one_line(capsys, monkeypatch):
+    code = """
+import sys
+from reports.build import main
+
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "pandas":
+            raise KeyboardInterrupt
+
+assert "pandas" not in sys.modules
+sys.meta_path.insert(0, Interrupted())
+sys.exit(main([]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted; the same command begins again\n"
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "no store there"), (b"no database", "not a SQLite database")])
@@ -252,7 +315,7 @@ def test_without_a_store_there_is_one_line_and_no_file(content, reason, tmp_path
 def test_reports_load_neither_torch_nor_mlflow_nor_hydra():
     code = """
 import json, sys
-from reports import build, figures
+from reports import figures, writing
 figures.figures()
 import rnnlab.store.reader
 print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
@@ -265,6 +328,6 @@ def test_a_figure_that_is_not_meant_for_the_frame_any_more_is_removed(tmp_path, 
     build(SMALL, Request(("demo",), out=tmp_path))
     stale = tmp_path / "demo" / "truncation.svg"
     stale.write_text("drawn before")
-    monkeypatch.setattr(build_module, "in_order", lambda experiment: {"truncation": None} | in_order(experiment))
+    monkeypatch.setattr(writing, "in_order", lambda experiment: {"truncation": None} | in_order(experiment))
     build(SMALL, Request(("demo",), out=tmp_path))
     assert not stale.exists()
