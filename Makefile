@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui report test slow check bench drill clean
+.PHONY: help install demo ui report screenshots test slow check bench drill clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 install: $(READY) ## make .venv and install what constraints.txt locks
 
@@ -32,6 +32,9 @@ ui: $(READY) ## the MLflow UI on 127.0.0.1
 
 report: $(READY) ## regenerate all figures from the store
 	@$(BIN)/python -m reports.build "store.path=$(STORE)" "out=$(OUT)"
+
+screenshots: $(READY) ## the README's pictures of the report and the MLflow UI; needs Chromium
+	@$(BIN)/python -m reports.screenshots "store.path=$(STORE)"
 
 test: $(READY) ## run the tests, but for the slow ones, in two processes
 	$(BIN)/python -m pytest -n 2 -m "not slow"
