@@ -1,4 +1,7 @@
-"""A worker whose training of one trial ends the process, to be started in place of `rnnlab.worker.main`."""
+"""Ways to end training early: by an exception at a chunk border, or by a worker that one trial kills.
+
+`main` is such a worker, to be started in place of `rnnlab.worker.main`.
+"""
 
 import os
 import signal
@@ -21,3 +24,20 @@ def _lethal(stack: Stack) -> list:
     if any(slot.trial.seed == CULPRIT and slot.step >= AT_STEP for slot in stack.slots):
         os.kill(os.getpid(), signal.SIGKILL)
     return train_to_border(stack)
+
+
+class Interrupted(Exception):
+    """Training was ended early."""
+
+
+def interrupt_after(monkeypatch, borders: int) -> None:
+    """Let the next launch end as if it was killed, after so many chunk borders."""
+    whole = worker.work
+
+    def cut_off(folder):
+        for count, _ in enumerate(whole(folder)):
+            yield
+            if count == borders:
+                raise Interrupted
+
+    monkeypatch.setattr(worker, "work", cut_off)

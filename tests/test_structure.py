@@ -38,12 +38,15 @@ SEES = {
     "slot": "trial record",
     "train": "trial record tasks optim model bptt draws slot",
     "lengths": "spec trial build seeding record aligned tasks model memory draws train",
+    "by_lag": "trial seeding record tasks lengths train",
+    "evaluation": "spec trial record lengths by_lag",
     "diagnostics": "refusal spec trial seeding record aligned tasks cells inits unroll optim model theory",
-    "watch": "spec trial record draws diagnostics memory lengths",
+    "watch": "spec trial record draws diagnostics memory evaluation",
     "frame": "refusal trial record",
     "sweep": "trial record frame",
     "memory": "spec trial seeding aligned cells looped tasks model optim train",
-    "cost": "trial lengths watch model memory sweep",
+    "disk": "trial by_lag evaluation watch model memory",
+    "cost": "trial lengths evaluation watch model memory disk sweep",
     "calibrate": "trial build registry train sweep",
     "store": "refusal spec trial record frame",
     "stored": "refusal trial build record registry model checkpoints store",
@@ -51,28 +54,34 @@ SEES = {
     "progress": "trial record sweep",
     "checkpoints": "record",
     "claims": "",
-    "folder": "refusal trial build registry checkpoints claims",
-    "spool": "record checkpoints folder",
-    "worker": "trial record registry sweep cost checkpoints claims folder spool train lengths watch provenance",
+    "folder": "refusal trial build registry evaluation checkpoints claims",
+    "spool": "record evaluation checkpoints folder",
+    "timed": "trial record watch",
+    "worker": """
+        trial record registry sweep cost checkpoints claims folder spool train evaluation watch timed provenance
+    """,
     "processes": "folder worker",
-    "collector": "trial record tasks lengths watch model memory progress folder spool store",
+    "collector": "trial record tasks evaluation watch model memory progress folder spool store",
     "survey": "trial train sweep checkpoints provenance store stored recovery",
-    "forecast": "refusal trial sweep lengths watch model memory cost calibrate processes collector store survey",
+    "forecast": """
+        refusal trial sweep lengths evaluation watch model memory cost calibrate processes collector store survey
+    """,
     "recovery": "progress checkpoints folder store processes collector",
-    "make_up": "trial record checkpoints lengths provenance store stored",
+    "screen": "refusal forecast survey",
+    "make_up": "trial record checkpoints evaluation provenance store stored",
     "engine": """
-        refusal spec trial record lengths watch store make_up progress provenance folder processes collector recovery
-        survey forecast
+        refusal spec trial record lengths evaluation watch store make_up progress provenance folder processes collector
+        recovery survey forecast screen
     """,
     "config_file": "refusal trial build",
-    "overrides": "refusal spec trial build registry lengths watch engine store config_file",
+    "overrides": "refusal spec trial build registry evaluation watch engine store config_file",
     "explain": "refusal trial registry overrides store",
-    "config": "refusal spec trial build registry lengths watch engine store overrides",
-    "launch": "trial record lengths watch engine store progress collector",
+    "config": "refusal spec trial build registry evaluation watch engine store overrides",
+    "launch": "trial record evaluation forecast watch engine store progress collector",
 }
 TOUCHING = """
-    provenance store stored make_up progress checkpoints claims folder spool worker calibrate processes collector
-    recovery survey forecast engine config_file overrides explain config launch
+    provenance store stored make_up progress checkpoints claims folder spool timed worker calibrate processes
+    collector recovery survey forecast screen engine config_file overrides explain config launch
 """
 PURE = SEES.keys() - set(TOUCHING.split())  # TOUCHING: the outside world
 OUTSIDE_TOOLS = {"hydra", "omegaconf", "mlflow", "seaborn", "matplotlib", "rich", "submitit"}
@@ -186,8 +195,9 @@ def test_no_module_draws_from_global_random_state(path):
 
 
 def test_analysis_sees_frames_and_statistics_alone():
-    outside = packages(ROOT / "rnnlab" / "analysis.py") - set(sys.stdlib_module_names)
-    assert outside <= {"numpy", "pandas", "scipy", "statsmodels", "rnnlab"}
+    for path in (ROOT / "rnnlab" / "analysis").glob("*.py"):
+        outside = packages(path) - set(sys.stdlib_module_names)
+        assert outside <= {"numpy", "pandas", "scipy", "statsmodels", "rnnlab"}, path
 
 
 def test_reports_see_records_frames_and_the_store_and_nothing_that_trains():

@@ -45,7 +45,8 @@ class NoiselessMemorization:
     score: str = param("all", choices=("all", "recall"))  # which steps count in the loss
 
     def refuses(self, trial: Trial) -> Iterator[str]:
-        if self.patterns == "balanced" and self.alphabet**self.symbols > MOST_PATTERNS:
+        symbols = min(self.symbols, MOST_PATTERNS.bit_length())  # these are too many already: a power may be endless
+        if self.patterns == "balanced" and self.alphabet**symbols > MOST_PATTERNS:
             yield (
                 f"task.patterns=balanced: must be random with task.alphabet={self.alphabet} and "
                 f"task.symbols={self.symbols}, which make more than {MOST_PATTERNS} patterns"
