@@ -145,6 +145,7 @@ def test_a_quick_run_over_widths_writes_rates_the_rule_and_its_regret(tmp_path, 
     assert "regret" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_widths_lets_one_process_have_all_threads_and_no_other():
     shape, width = widths.QUICK.shapes[0], 2
     with widths.Workers(shape, width, 1, threads=2) as process:

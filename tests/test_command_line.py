@@ -571,6 +571,7 @@ def test_the_same_trial_again_is_found_in_the_store_and_force_trains_it_again(mo
     assert second.drop(columns=list(MEASURED)).equals(first.drop(columns=list(MEASURED)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_named_sweep_runs_when_shrunk_to_two_steps(name, monkeypatch, store, capsys):
     """All its trials are trained; a few of them by the command itself, which writes any trial in the same way."""
@@ -597,6 +598,7 @@ def test_the_flag_for_a_sweep_may_stand_anywhere(monkeypatch, store):
     assert sorted(Reader(store).frame("adhoc")["seed"]) == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_command_works_as_a_process_and_leaves_nothing_but_the_store(tmp_path):
     words = [*QUICK, f"store.path={tmp_path / 'a' / 'store.db'}"]
     checkout = Path(__file__).parents[1]

@@ -108,6 +108,7 @@ def test_most_cells_go_with_all_networks():
     assert len(PAIRS) >= len(registry()["cell"]) * len(NETWORKS) - 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "network"), PAIRS)
 def test_the_memory_of_any_network_is_said_within_a_third(cell, network):
     """Of a stack of three; what a module makes while it is evaluated is only bounded."""

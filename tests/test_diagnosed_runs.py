@@ -107,6 +107,7 @@ def test_a_file_of_observations_that_cannot_be_read_counts_as_missing(store):
     assert found.groupby("key")["when"].nunique().sort_values().tolist() == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("borders", [1, 2, 3])
 def test_a_diagnosed_sweep_that_is_interrupted_ends_as_one_that_is_not(borders, store, schema, tmp_path, monkeypatch):
     trials = trials_of()

@@ -216,6 +216,7 @@ NO_MEMORY = {  # how it shows that there is none -> what is told of it
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["held_out", "forward", "_measured"])
 @pytest.mark.parametrize("how", NO_MEMORY)
 def test_a_trial_in_this_process_ends_with_its_result_and_a_line_where_the_memory_does_not_suffice(

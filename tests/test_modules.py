@@ -141,6 +141,7 @@ def test_a_trial_of_long_sequences_trains_in_a_stack_as_it_does_alone(cell, hidd
     assert courses(fit(trials)) == solo(trials)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hidden_size", "heads"), [(16, 4), (33, 3), (33, 11)])
 @pytest.mark.parametrize("context", [20, 256])
 def test_a_transformer_of_long_sequences_trains_in_a_stack_as_it_does_alone(hidden_size, heads, context):

@@ -134,6 +134,7 @@ def test_experiments_are_prepared_for_the_ui_in_every_kind_of_store(remote, tmp_
     assert "a note" in notes["second"]
 
 
+@pytest.mark.slow
 def test_a_sweep_gives_the_same_in_every_kind_of_store(store, remote, monkeypatch, capsys):
     assert command_line(monkeypatch, *SWEEP, f"store.path={store}") == 0
     capsys.readouterr()
@@ -296,6 +297,7 @@ def test_reading_cannot_write_and_an_empty_database_is_an_empty_store(cluster):
         rows.connection.execute("CREATE TABLE recipes (name text)")
 
 
+@pytest.mark.slow
 def test_reports_and_links_come_from_a_server_as_from_a_file(server, monkeypatch, tmp_path, capsys):
     assert command_line(monkeypatch, *SWEEP, *words_of(server)) == 0
     out = tmp_path / "out"

@@ -175,6 +175,7 @@ def check_export(one, weights):
         torch.testing.assert_close(streamed(loaded, stream.start(batch), inputs), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", [spec() for spec in registry()["cell"].values()], ids=repr)
 def test_a_program_that_was_saved_and_loaded_gives_the_same_stream(cell):
     """Of two layers: the first reads symbols, the second what the first gives."""

@@ -72,6 +72,7 @@ STACKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", STACKS, ids=str)
 def test_what_is_observed_does_not_depend_on_the_stack(fields):
     """To the bit: five trials together, and each alone."""
