@@ -3,6 +3,8 @@
 Tests multiply small matrices: a second thread only costs them time.
 """
 
+import gc
+
 import pytest
 import torch
 from hypothesis import settings
@@ -15,6 +17,12 @@ settings.load_profile("rnnlab")
 torch.set_num_threads(1)
 
 pytest_plugins = ["stores", "servers", "folders", "browsers"]
+
+
+def pytest_collection_finish() -> None:
+    """A full collection of garbage need not go through what the libraries have loaded, over and over again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

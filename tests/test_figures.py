@@ -454,6 +454,7 @@ def test_the_title_of_a_prediction_tells_no_correlation_while_trials_run():
     assert ["correlation" in title for title in titles] == [True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", MEANT_FOR)
 def test_captions_account_for_trials_that_ended_badly(experiment):
     frame = ended_badly(MEANT_FOR[experiment][0])

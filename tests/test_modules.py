@@ -126,6 +126,7 @@ def test_gradients_agree_with_finite_differences(cell, scored):
     assert torch.autograd.gradcheck(outputs, (inputs, *weights.values()), atol=1e-6, fast_mode=True)
 
 
+@pytest.mark.slow
 @every_cell
 @pytest.mark.parametrize("hidden_size", [3, 33, 48])
 @pytest.mark.parametrize("task", ["copy", "adding"])
@@ -540,6 +541,7 @@ class MyCell(torch.nn.Module):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["inline", pytest.param("local", marks=pytest.mark.slow)])
 def test_a_class_of_ones_own_is_swept_from_the_command_line(store, tmp_path, launcher):
     """As in a shell: PYTHONPATH reaches the workers, which import the class in processes of their own."""

@@ -19,6 +19,7 @@ ENVIRONMENTS = [
 ]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes(schema, tmp_path):
     store = Path(shutil.copy(schema, tmp_path / "store.db"))
     fill(store, TRIALS, "a/sweep", name="train Straße 5")

@@ -57,6 +57,7 @@ def test_a_trial_of_any_cell_and_long_sequences_trains_in_a_stack_as_it_does_alo
     assert_trains_as_alone(mates(**LONG | long(task), cell=cell))
 
 
+@pytest.mark.slow
 @every_cell
 @symbols_and_values
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
